@@ -1,0 +1,1 @@
+"""What a run is worth and what it costs: error rates, compute, memory, reports."""

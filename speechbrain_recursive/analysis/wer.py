@@ -1,0 +1,218 @@
+"""Word and character error rates with bootstrap confidence intervals.
+
+The alignment is SpeechBrain's (``speechbrain.utils.edit_distance``), which breaks ties as Kaldi
+does, so that a figure here is the figure that SpeechBrain's own recipes print.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from speechbrain.dataio.wer import print_alignments
+from speechbrain.utils.edit_distance import wer_details_for_batch, wer_summary
+
+from speechbrain_recursive.errors import UserError
+
+Triple = tuple[str, Sequence[str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """An error rate over a set of utterances, with its 95% confidence interval.
+
+    Arguments
+    ---------
+    ids : tuple of str
+        Utterances, in the order of `errors` and `lengths`.
+    errors : tuple of int
+        Insertions, deletions and substitutions of each utterance together.
+    lengths : tuple of int
+        Reference tokens of each utterance.
+    insertions, deletions, substitutions : int
+        Totals over all utterances.
+    low, high : float
+        Ends of the confidence interval, in percent.
+
+    Example
+    -------
+    >>> rate = error_rate([("u1", ["a", "b"], ["a", "c"]), ("u2", ["a", "b"], ["a", "b"])])
+    >>> rate.wer, rate.errors, rate.substitutions
+    (25.0, (1, 0), 1)
+    """
+
+    ids: tuple[str, ...]
+    errors: tuple[int, ...]
+    lengths: tuple[int, ...]
+    insertions: int
+    deletions: int
+    substitutions: int
+    low: float
+    high: float
+
+    @property
+    def wer(self) -> float:
+        """Errors per hundred reference tokens."""
+        return 100.0 * sum(self.errors) / sum(self.lengths)
+
+
+def error_rate(triples: Iterable[Triple], resamples: int = 2000, seed: int = 0) -> ErrorRate:
+    """Error rate of hypotheses against references, whatever the tokens are.
+
+    Arguments
+    ---------
+    triples : iterable of (str, sequence of str, sequence of str)
+        Utterance id, reference tokens, hypothesis tokens. Words give a word error rate,
+        characters a character error rate. An empty transcript is an empty sequence.
+    resamples : int
+        Bootstrap resamples behind the confidence interval.
+    seed : int
+        Seed of the resampling: the same input always gives the same interval.
+
+    Returns
+    -------
+    ErrorRate
+
+    Raises
+    ------
+    UserError
+        If there is no utterance, no reference token at all, or an id that stands twice.
+
+    Example
+    -------
+    >>> error_rate([("u1", list("cat"), list("")), ("u2", list("dog"), list("dogs"))]).wer
+    66.66666666666667
+    """
+    details = _details(triples)
+    summary = wer_summary(details)
+    if summary["num_scored_tokens"] == 0:
+        raise UserError(
+            f"all {len(details)} references are empty, so there is no error rate: "
+            "check the transcripts of this split"
+        )
+    errors = tuple(utterance["num_edits"] for utterance in details)
+    lengths = tuple(utterance["num_ref_tokens"] for utterance in details)
+    low, high = bootstrap_interval(errors, lengths, resamples, seed)
+    return ErrorRate(
+        ids=tuple(utterance["key"] for utterance in details),
+        errors=errors,
+        lengths=lengths,
+        insertions=summary["insertions"],
+        deletions=summary["deletions"],
+        substitutions=summary["substitutions"],
+        low=low,
+        high=high,
+    )
+
+
+def bootstrap_interval(
+    errors: Sequence[int], lengths: Sequence[int], resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95% confidence interval of an error rate, by resampling whole utterances.
+
+    Utterances are drawn with replacement and the rate is taken over each draw; the interval runs
+    from the 2.5th to the 97.5th percentile of those rates (Bisani and Ney, "Bootstrap estimates
+    for confidence intervals in ASR performance evaluation", ICASSP 2004). It covers the choice
+    of test utterances, not the choice of training seed.
+
+    Arguments
+    ---------
+    errors, lengths : sequence of int
+        Errors and reference tokens of each utterance; at least one length above zero.
+    resamples : int
+        Number of draws.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    (float, float)
+        Ends of the interval, in percent.
+
+    Example
+    -------
+    >>> bootstrap_interval([1, 1, 1], [4, 4, 4])
+    (25.0, 25.0)
+    """
+    draws = np.random.default_rng(seed).integers(len(errors), size=(resamples, len(errors)))
+    n_errors = np.asarray(errors)[draws].sum(axis=1)
+    n_tokens = np.asarray(lengths)[draws].sum(axis=1)
+    defined = n_tokens > 0  # a draw of nothing but empty references has no rate
+    low, high = np.percentile(100.0 * n_errors[defined] / n_tokens[defined], (2.5, 97.5))
+    return float(low), float(high)
+
+
+def worst_utterances(triples: Iterable[Triple], count: int = 10) -> list[dict]:
+    """The utterances with the highest error rates, aligned.
+
+    Arguments
+    ---------
+    triples : iterable of (str, sequence of str, sequence of str)
+        As for `error_rate`.
+    count : int
+        How many to return at most; utterances without an error are never among them.
+
+    Returns
+    -------
+    list of dict
+        SpeechBrain's details of each utterance with its alignment, worst first; among equal
+        rates the one with more errors comes first.
+
+    Example
+    -------
+    >>> triples = [("u1", ["a"], ["b"]), ("u2", ["a"], ["a"]), ("u3", ["a", "b"], ["a"])]
+    >>> [utterance["key"] for utterance in worst_utterances(triples)]
+    ['u1', 'u3']
+    """
+    triples = list(triples)
+    by_id = {triple[0]: triple for triple in triples}
+    wrong = [utterance for utterance in _details(triples) if utterance["num_edits"]]
+    wrong.sort(key=lambda utterance: (-utterance["WER"], -utterance["num_edits"]))
+    chosen = [by_id[utterance["key"]] for utterance in wrong[:count]]
+    return _align(chosen, compute_alignments=True) if chosen else []
+
+
+def format_alignment(utterance: dict) -> str:
+    """One aligned utterance as three lines: reference, operations, hypothesis.
+
+    Arguments
+    ---------
+    utterance : dict
+        One of the details that `worst_utterances` returns.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> print(format_alignment(worst_utterances([("u1", ["a", "b"], ["a", "c"])])[0]))
+    u1, WER 50.0%: 0 insertions, 0 deletions, 1 substitution
+    a ; b
+    = ; S
+    a ; c
+    """
+    counts = ", ".join(
+        f"{utterance[kind]} {kind if utterance[kind] != 1 else kind[:-1]}"
+        for kind in ("insertions", "deletions", "substitutions")
+    )
+    lines = io.StringIO()
+    print_alignments([utterance], file=lines, print_header=False)
+    return f"{utterance['key']}, WER {utterance['WER']:.1f}%: {counts}\n{lines.getvalue()}"[:-1]
+
+
+def _details(triples: Iterable[Triple]) -> list[dict]:
+    triples = list(triples)
+    if not triples:
+        raise UserError("there is no utterance to score: the split is empty")
+    details = _align(triples)
+    if len(details) < len(triples):  # SpeechBrain keys utterances by id and drops repeats
+        ids = [triple[0] for triple in triples]
+        repeated = next(name for name in ids if ids.count(name) > 1)
+        raise UserError(f"utterance {repeated} stands twice in this split: make its ids unique")
+    return details
+
+
+def _align(triples: list[Triple], compute_alignments: bool = False) -> list[dict]:
+    ids, references, hypotheses = zip(*triples, strict=True)
+    return wer_details_for_batch(ids, references, hypotheses, compute_alignments)
