@@ -1,0 +1,132 @@
+"""What a checkpoint's folder promises about its files, and whether the disk keeps it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import yaml
+from speechbrain.utils.checkpoints import METAFNAME
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(folder):
+    """Flush all files of a folder to the disk and record the size and SHA-256 of each.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        A written checkpoint.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in files:
+        flush(path)
+    entries = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in files}
+    (folder / MANIFEST).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+    flush(folder / MANIFEST)
+    flush(folder)
+
+
+def flush(path):
+    """Ask the operating system to put a file, or a folder's entries, on the disk.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        The file or folder.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def find_fault(folder, checksums=False):
+    """What is wrong with a checkpoint on the disk.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        The checkpoint.
+    checksums : bool
+        Whether to read every file; otherwise only presence and sizes are looked at.
+
+    Returns
+    -------
+    str or None
+        One line that names the file, or None for an intact checkpoint.
+    """
+    try:
+        meta = yaml.safe_load((folder / METAFNAME).read_text(encoding="utf-8"))
+        if not isinstance(meta, dict) or not {"unixtime", "end-of-epoch"} <= set(meta):
+            return f"{METAFNAME} is cut short"
+        files = {}
+        if "manifest" in meta:
+            files = json.loads((folder / meta["manifest"]).read_text(encoding="utf-8"))
+        for name, entry in files.items():
+            size = (folder / name).stat().st_size
+            if size != entry["bytes"]:
+                return f"{name} has {size} bytes instead of {entry['bytes']}"
+            if checksums and _fingerprint(folder / name) != entry:
+                return f"{name} has another content than was saved"
+    except FileNotFoundError as error:
+        return f"{os.path.basename(error.filename)} is missing"
+    except (yaml.YAMLError, ValueError) as error:
+        return f"its description is unreadable ({str(error).splitlines()[0]})"
+    return None
+
+
+def plain_meta(meta):
+    """Turn numpy values and tensors into plain Python, and refuse what YAML cannot reload.
+
+    Arguments
+    ---------
+    meta : mapping
+        Name -> value.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If a value is neither number nor text, nor a list or mapping of these.
+
+    Example
+    -------
+    >>> plain_meta({"wer": np.float32(0.5), "by_loops": {2: torch.tensor([3.0])}})
+    {'wer': 0.5, 'by_loops': {2: 3.0}}
+    """
+    result = _plain(meta)
+    for key, value in result.items():
+        try:
+            yaml.safe_dump(value)
+        except yaml.representer.RepresenterError:
+            raise ValueError(
+                f"meta[{key!r}] holds a {type(value).__name__}: only numbers and text can be saved"
+            ) from None
+    return result
+
+
+def _plain(value):
+    if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
+        flat = value.reshape(-1).tolist()
+        return flat[0] if len(flat) == 1 else value.tolist()
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _fingerprint(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
