@@ -1,0 +1,115 @@
+"""Figures, drawn without a display and returned as PNG bytes."""
+
+import io
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
+_STYLES = {"greedy": ("-", "o"), "ngram": ("--", "s"), "joint": ("-.", "D")}
+
+
+def loops_label(loops: int | dict[str, int]) -> str:
+    """Loop counts as they stand in tables, on axes and as keys of JSON objects.
+
+    Arguments
+    ---------
+    loops : int or dict of str to int
+        One count, or one by block.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> loops_label(5), loops_label({"phonetic": 2, "linguistic": 3})
+    ('5', 'phonetic 2, linguistic 3')
+    """
+    if isinstance(loops, dict):
+        return ", ".join(f"{block} {count}" for block, count in loops.items())
+    return str(loops)
+
+
+def wer_vs_loops(rows: list[dict], title: str) -> bytes:
+    """Error rate against loop count, a line per split and decoder with its confidence band.
+
+    A filled marker is an exit that had a loss in training, a hollow one an exit that had none; a
+    vertical line marks the loop count trained for.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Rows of a report (see `speechbrain_recursive.analysis.report.result_row`), not empty. Where
+        loop counts are whole numbers the axis is to scale; counts by block stand side by side.
+    title : str
+        Heading of the figure.
+
+    Returns
+    -------
+    bytes
+        A PNG image.
+
+    Example
+    -------
+    >>> row = {"split": "test", "loops": 1, "decoder": "greedy", "wer": 9.0, "low": 8.0,
+    ...        "high": 10.0, "trained": True, "supervised": True}
+    >>> wer_vs_loops([row, {**row, "loops": 2}], "WER by loops")[1:4]
+    b'PNG'
+    """
+    metric = "cer" if "cer" in rows[0] else "wer"
+    places = _places(rows)
+    figure = Figure(figsize=(7.5, 4.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    curves = {}
+    for row in rows:
+        curves.setdefault((row["split"], row["decoder"]), []).append(row)
+    splits = list(dict.fromkeys(row["split"] for row in rows))
+    handles = []
+    for (split, decoder), curve in curves.items():
+        colour = _COLOURS[splits.index(split) % len(_COLOURS)]
+        style, marker = _STYLES.get(decoder, (":", "^"))
+        curve = sorted(curve, key=lambda row: places[loops_label(row["loops"])])
+        x = [places[loops_label(row["loops"])] for row in curve]
+        y, low, high = ([row[key] for row in curve] for key in (metric, "low", "high"))
+        if len(curve) > 1:
+            axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+        else:  # a point has no line: the joint search runs at one loop count
+            style = ""
+            axes.vlines(x, low, high, color=colour)
+        axes.plot(x, y, color=colour, linestyle=style)
+        for at, row in zip(x, curve, strict=True):
+            face = colour if row["supervised"] else "white"
+            axes.plot(at, row[metric], marker, color=colour, markerfacecolor=face, markersize=6)
+        look = {"color": colour, "linestyle": style, "marker": marker}
+        handles.append(Line2D([], [], label=f"{split}, {decoder}", **look))
+    dashes = {"color": "0.45", "linestyle": (0, (2, 2)), "linewidth": 1}
+    trained = {loops_label(row["loops"]) for row in rows if row["trained"]}
+    for label in trained:
+        axes.axvline(places[label], zorder=0, **dashes)
+    if trained:
+        handles.append(Line2D([], [], label="trained loop count", **dashes))
+    if not all(row["supervised"] for row in rows):
+        hollow = {"color": "0.45", "marker": "o", "linestyle": "", "markerfacecolor": "white"}
+        handles.append(Line2D([], [], label="exit without a loss", **hollow))
+    axes.set_xticks(list(places.values()), [label.replace(", ", "\n") for label in places])
+    axes.set_xlabel(
+        "loops by block" if any(isinstance(row["loops"], dict) for row in rows) else "loops"
+    )
+    axes.set_ylabel(f"{metric.upper()} (%), band: 95% interval")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, fontsize=11, loc="left")
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, handlelength=3.2)
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    return image.getvalue()
+
+
+def _places(rows: list[dict]) -> dict[str, int]:
+    """Where each loop count stands on the axis, from left to right."""
+    counts = [row["loops"] for row in rows]
+    if all(isinstance(count, int) for count in counts):
+        return {loops_label(count): count for count in sorted(set(counts))}
+    return {label: place for place, label in enumerate(dict.fromkeys(map(loops_label, counts)))}
