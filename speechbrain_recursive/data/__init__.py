@@ -1,0 +1,1 @@
+"""Corpora, tokenisers and the dataset pipeline that every recipe shares."""

@@ -1,0 +1,104 @@
+"""Speech from the eSpeak NG library that the PyPI wheel ``espeakng-loader`` carries.
+
+The library is called in-process through ctypes. It keeps its oscillator phases in global variables
+from one utterance to the next, so what it says depends on all that it said before. Each
+:class:`Espeak` therefore loads a copy of its own: the same calls give the same samples, and
+several objects can speak in several threads.
+"""
+
+import ctypes
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+import espeakng_loader
+import numpy as np
+
+SYNCHRONOUS, NO_EXIT, UTF8, RATE, VOLUME, PITCH = 2, 0x8000, 1, 1, 2, 3  # espeak-ng/speak_lib.h
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+
+
+class Espeak:
+    """One eSpeak NG synthesiser with a state of its own.
+
+    Use an object from one thread at a time.
+
+    Arguments
+    ---------
+    language : str
+        An eSpeak language, such as ``"en-us"``, ``"fr"`` or ``"cmn"`` (Mandarin).
+
+    Attributes
+    ----------
+    sample_rate : int
+        Of what :meth:`speak` returns, in Hz (22050 for eSpeak's own voices).
+
+    Raises
+    ------
+    RuntimeError
+        If the library finds no data.
+
+    Example
+    -------
+    >>> speech = Espeak("en-us").speak("hello", variant="m1", rate=140)
+    >>> speech.dtype, speech.ndim
+    (dtype('int16'), 1)
+    """
+
+    def __init__(self, language="en-us"):
+        home = Path(tempfile.mkdtemp(prefix="espeak-"))
+        weakref.finalize(self, shutil.rmtree, home, ignore_errors=True)
+        # The library cuts paths of over 160 bytes, hence the link to its data.
+        (home / "espeak-ng-data").symlink_to(espeakng_loader.get_data_path())
+        library = shutil.copy(espeakng_loader.get_library_path(), home)
+        self._library = ctypes.CDLL(str(library))
+        self.language = language
+        self._heard = []
+        self._callback = _CALLBACK(self._hear)  # the library holds only the address
+        options = (SYNCHRONOUS, 0, bytes(home), NO_EXIT)
+        self.sample_rate = self._library.espeak_Initialize(*options)
+        if self.sample_rate <= 0:
+            raise RuntimeError(f"eSpeak NG does not start with the data that {home} links to")
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def _hear(self, samples, count, _events):
+        if samples and count > 0:
+            self._heard.append(ctypes.string_at(samples, 2 * count))
+        return 0
+
+    def speak(self, text, variant="", rate=150, pitch=50, volume=50):
+        """Say one utterance.
+
+        Arguments
+        ---------
+        text : str
+            What to say, of any length.
+        variant : str
+            A voice variant, such as ``"m1"`` or ``"f4"``; by default the language's own voice.
+        rate : int
+            Nominal speaking rate in words a minute, 80 to 450.
+        pitch : int
+            Base pitch, 0 to 99.
+        volume : int
+            Percent; at 100 some variants clip.
+
+        Returns
+        -------
+        np.ndarray
+            Shape [time], int16, at ``sample_rate``. Empty if there is nothing to say.
+
+        Raises
+        ------
+        ValueError
+            If eSpeak has no such language or variant.
+        """
+        voice = f"{self.language}+{variant}" if variant else self.language
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"eSpeak NG has no voice {voice!r}")
+        for parameter, value in ((RATE, rate), (VOLUME, volume), (PITCH, pitch)):
+            self._library.espeak_SetParameter(parameter, int(value), 0)
+        self._heard.clear()
+        data = text.encode() + b"\0"
+        self._library.espeak_Synth(data, len(data), 0, 1, 0, UTF8, None, None)
+        return np.frombuffer(b"".join(self._heard), dtype=np.int16)
