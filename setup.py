@@ -1,0 +1,39 @@
+"""Package metadata; tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = HERE.joinpath("speechbrain_recursive/__init__.py").read_text().split('"')[-2]
+
+setup(
+    name="speechbrain-recursive",
+    version=VERSION,
+    description="Speech recognisers that loop a few encoder layers, on SpeechBrain",
+    long_description=HERE.joinpath("README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["speechbrain_recursive*"]),
+    install_requires=[
+        "speechbrain>=1.1.2,<1.2",
+        "torch>=2.7,<2.12",
+        "torchaudio>=2.7,<2.12",
+        "hyperpyyaml>=1.2.2",
+        "sentencepiece>=0.2",
+        "soundfile>=0.12",
+        "flashlight-text>=0.0.7",
+        "kenlm>=0.3",
+        "espeakng-loader>=0.2.4",
+        "matplotlib>=3.7",
+        "tensorboard>=2.14",
+        "tqdm",
+    ],
+    extras_require={
+        "ssl": ["transformers>=4.40"],
+        "export": ["onnx", "onnxruntime"],
+        "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint"],
+    },
+    entry_points={"console_scripts": ["speechbrain-recursive=speechbrain_recursive.__main__:main"]},
+)

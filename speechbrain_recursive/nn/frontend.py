@@ -1,0 +1,60 @@
+"""Convolutional front-ends that count their frames and let no padding leak."""
+
+from torch import nn
+
+from speechbrain.nnet.CNN import Conv1d, Conv2d
+
+from speechbrain_recursive.nn.padding import padding, reflect_own_end
+
+
+class FrontEnd(nn.Module):
+    """SpeechBrain's ``ConvolutionFrontEnd`` with absolute frame counts.
+
+    Arguments
+    ---------
+    convs : speechbrain.lobes.models.convolution.ConvolutionFrontEnd
+        Over ``Conv1d`` or ``Conv2d``, padding ``same``.
+
+    Raises
+    ------
+    ValueError
+        If its convolutions do not pad by reflection.
+
+    Example
+    -------
+    >>> import torch
+    >>> from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
+    >>> convs = ConvolutionFrontEnd((None, None, 80), 2, 1, [8, 8], [3, 3], [2, 2], [1, 1], [False] * 2)
+    >>> x, frames = FrontEnd(convs)(torch.rand(2, 100, 80), torch.tensor([100, 61]))
+    >>> x.shape, frames.tolist()
+    (torch.Size([2, 25, 160]), [25, 16])
+    """
+
+    def __init__(self, convs):
+        super().__init__()
+        self.convs = convs
+        for block in convs.children():
+            for layer in block.convs.children():
+                if isinstance(layer, (Conv1d, Conv2d)):
+                    reflect_own_end(layer)
+
+    def forward(self, features, frames):
+        """Subsample features.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            [B, T, F].
+        frames : torch.LongTensor
+            Absolute frame counts [B].
+
+        Returns
+        -------
+        torch.Tensor
+            [B, T', C], channels and frequencies flattened.
+        torch.LongTensor
+            Absolute frame counts [B] after subsampling.
+        """
+        with padding(frames) as left:
+            x = self.convs(features)
+            return x.flatten(2), left()

@@ -1,0 +1,157 @@
+"""From waveform to token log-probabilities: the module that is trained, published and exported."""
+
+from dataclasses import dataclass, field, replace
+from typing import Optional
+
+import torch
+from torch import nn
+
+from speechbrain_recursive.nn.frontend import FrontEnd
+
+
+@dataclass
+class Outputs:
+    """What a recogniser computes for a batch.
+
+    Arguments
+    ---------
+    encoded : torch.Tensor
+        Encoder output after its final norm [B, T, d].
+    frames : torch.LongTensor
+        Absolute counts of real encoder frames [B].
+    log_probs : torch.Tensor
+        CTC log-posteriors [B, T, V], float32.
+    decoded : torch.Tensor, optional
+        Log-posteriors of the attention decoder [B, U, V] under teacher forcing, float32.
+    taps : dict of int to torch.Tensor
+        Hidden states [B, T, d] of the tapped steps, before the final norm.
+    """
+
+    encoded: torch.Tensor
+    frames: torch.Tensor
+    log_probs: torch.Tensor
+    decoded: Optional[torch.Tensor] = None
+    taps: dict = field(default_factory=dict)
+
+
+class Recogniser(nn.Module):
+    """Features, front-end, recursive encoder, CTC head and, if there is a decoder, its head.
+
+    An utterance gives the same result alone and in any batch.
+
+    Arguments
+    ---------
+    compute_features : torch.nn.Module
+        SpeechBrain's ``Fbank``.
+    normalize : torch.nn.Module
+        SpeechBrain's ``InputNormalization``.
+    frontend : torch.nn.Module
+        SpeechBrain's ``ConvolutionFrontEnd``.
+    transformer : RecursiveTransformerASR
+        With ``num_decoder_layers: 0`` the recogniser is CTC-only.
+    d_model : int
+        Width of the transformer.
+    n_tokens : int
+        Size of the vocabulary with its special tokens.
+
+    Raises
+    ------
+    ValueError
+        If the front-end's convolutions do not pad by reflection.
+    """
+
+    def __init__(self, compute_features, normalize, frontend, transformer, d_model, n_tokens):
+        super().__init__()
+        self.compute_features = compute_features
+        self.normalize = normalize
+        self.frontend = FrontEnd(frontend)
+        self.transformer = transformer
+        self.ctc_lin = nn.Linear(d_model, n_tokens)
+        self.seq_lin = nn.Linear(d_model, n_tokens) if hasattr(transformer, "decoder") else None
+
+    @property
+    def schedule(self):
+        """The schedule that the encoder was built for (Schedule)."""
+        return self.transformer.encoder.schedule
+
+    def forward(
+        self,
+        wavs,
+        wav_lens,
+        tokens_bos=None,
+        loops=None,
+        taps=(),
+        augment=None,
+        dynchunktrain_config=None,
+        epoch=None,
+    ):
+        """Recognise a batch of waveforms.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            [B, S], 16 kHz, zero-padded.
+        wav_lens : torch.Tensor
+            Relative lengths [B].
+        tokens_bos : torch.LongTensor, optional
+            Tokens that start with <bos>, padded with blanks [B, U]; decodes with teacher forcing.
+        loops : int, dict or torch.LongTensor, optional
+            Loop counts, see :meth:`RecursiveEncoder.run`.
+        taps : iterable of int
+            Steps to keep hidden states of.
+        augment : callable, optional
+            From features [B, T, F] and relative lengths [B] to augmented features of the same shape.
+        dynchunktrain_config : DynChunkTrainConfig, optional
+            Chunked attention and convolution.
+        epoch : int, optional
+            Lets a global normaliser stop updating its statistics.
+
+        Returns
+        -------
+        Outputs
+        """
+        features, frames = self.features(wavs, wav_lens, epoch)
+        if augment is not None:
+            features = augment(features, frames / features.shape[1])
+        x, frames = self.frontend(features, frames)
+        state = self.transformer.enter(x, frames / x.shape[1], dynchunktrain_config)
+        trace = self.transformer.encoder.run(
+            replace(state, readout=self.readout), None, loops, taps
+        )
+        x, frames = trace.state.x, trace.state.frames
+        encoded = self.transformer.encoder.norm(x)
+        decoded = None
+        if tokens_bos is not None and self.seq_lin is not None:
+            states = self.transformer.decode_forced(tokens_bos, encoded, trace.state.pad)
+            decoded = self.seq_lin(states).float().log_softmax(-1)
+        log_probs = self.ctc_lin(encoded).float().log_softmax(-1)
+        return Outputs(encoded, frames, log_probs, decoded, trace.taps)
+
+    def features(self, wavs, wav_lens, epoch=None):
+        """Normalised log-Mel features.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            [B, S].
+        wav_lens : torch.Tensor
+            Relative lengths [B].
+        epoch : int, optional
+            See :meth:`forward`.
+
+        Returns
+        -------
+        torch.Tensor
+            [B, T, F].
+        torch.LongTensor
+            Absolute frame counts [B].
+        """
+        samples = torch.round(wav_lens.double() * wavs.shape[1]).long()
+        frames = 1 + samples // self.compute_features.compute_STFT.hop_length
+        features = self.compute_features(wavs)
+        # The normaliser takes every frame below length * T, so half a frame keeps it off rounding.
+        return self.normalize(features, (frames - 0.5) / features.shape[1], epoch), frames
+
+    def readout(self, x):
+        """Token logits [B, T, V] of hidden states [B, T, d] from anywhere in the encoder."""
+        return self.ctc_lin(self.transformer.encoder.norm(x))

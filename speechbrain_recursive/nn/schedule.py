@@ -1,0 +1,329 @@
+"""Depth as data: which physical layer runs at each logical step.
+
+A schedule is a frozen value and this module imports no torch, so a YAML file, a report or a phone
+can reason about depth without loading a model.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Iterator, NamedTuple
+
+
+class Step(NamedTuple):
+    """One logical step: physical ``layer`` runs in ``block`` for the ``loop``-th time (from 0)."""
+
+    index: int
+    layer: int
+    loop: int
+    block: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Physical layers that run in order, ``loops`` times.
+
+    Arguments
+    ---------
+    name : str
+        What the block is for: ``prelude``, ``recurrent``, ``coda``, ``phonetic``...
+    layers : tuple of int
+        Indices of physical layers, in the order in which they run.
+    loops : int
+        How often the whole sequence of layers runs.
+    recurs : bool
+        Whether the block may be looped at all; ``loops`` alone cannot say so, since a recurrent
+        block trained with one loop must still be able to loop later.
+
+    Raises
+    ------
+    ValueError
+        For no layers, a negative layer index, zero loops, or loops of a block that does not recur.
+
+    Example
+    -------
+    >>> str(Block("recurrent", (2, 3, 4, 5), loops=5, recurs=True))
+    '(2-5)x5'
+    """
+
+    name: str
+    layers: tuple
+    loops: int = 1
+    recurs: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ValueError(f"block '{self.name}' has no layers")
+        for layer in self.layers:
+            if not _is_count(layer, least=0):
+                raise ValueError(f"block '{self.name}': {layer!r} is no layer index")
+        if not _is_count(self.loops, least=1):
+            raise ValueError(f"block '{self.name}': loops must be at least 1, got {self.loops!r}")
+        if self.loops > 1 and not self.recurs:
+            raise ValueError(
+                f"block '{self.name}' does not recur, so it cannot loop {self.loops} times"
+            )
+
+    def __len__(self):
+        return len(self.layers) * self.loops
+
+    def __str__(self):
+        text = ",".join(f"{a}-{b}" if a != b else str(a) for a, b in _ranges(self.layers))
+        return f"({text})x{self.loops}" if self.recurs else text
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A sequence of blocks; iterating over it yields one :class:`Step` per layer application.
+
+    Arguments
+    ---------
+    blocks : tuple of Block
+        In the order in which they run. Names are unique.
+
+    Raises
+    ------
+    ValueError
+        If two blocks have the same name.
+
+    Example
+    -------
+    >>> schedule = latent(n_recurrent=4, loops=5, n_prelude=2, n_coda=2)
+    >>> str(schedule), schedule.n_layers, len(schedule)
+    ('0-1 | (2-5)x5 | 6-7', 8, 24)
+    >>> str(schedule.with_loops(8))
+    '0-1 | (2-5)x8 | 6-7'
+    >>> schedule.ends("recurrent", every=2)
+    (9, 17)
+    """
+
+    blocks: tuple
+
+    def __post_init__(self):
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        names = [block.name for block in self.blocks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"block '{name}' stands twice in the schedule")
+
+    def __iter__(self) -> Iterator[Step]:
+        index = 0
+        for block in self.blocks:
+            for loop in range(block.loops):
+                for layer in block.layers:
+                    yield Step(index, layer, loop, block.name)
+                    index += 1
+
+    def __len__(self):
+        return sum(len(block) for block in self.blocks)
+
+    def __str__(self):
+        return " | ".join(str(block) for block in self.blocks)
+
+    @property
+    def n_layers(self):
+        """Number of physical layers (int): one more than the highest index that is named."""
+        return 1 + max((max(block.layers) for block in self.blocks), default=-1)
+
+    @property
+    def loops(self):
+        """Loop count of each block that recurs, by name (dict of str to int)."""
+        return {block.name: block.loops for block in self.blocks if block.recurs}
+
+    def with_loops(self, loops=None, /, **by_block):
+        """The same layers at another depth.
+
+        Arguments
+        ---------
+        loops : int, optional
+            New count for every block that recurs.
+        **by_block : int
+            New counts for single blocks, by name.
+
+        Returns
+        -------
+        Schedule
+
+        Raises
+        ------
+        ValueError
+            If no block recurs, a name is unknown or does not recur, or a count is below 1.
+        """
+        counts = self.loops if loops is None else dict.fromkeys(self.loops, loops)
+        if not self.loops:
+            raise ValueError(f"no block of the schedule {self} recurs")
+        for name in by_block:
+            if name not in counts:
+                raise ValueError(f"no block '{name}' that recurs; there is {', '.join(counts)}")
+        counts = {**counts, **by_block}
+        return Schedule(
+            replace(block, loops=counts.get(block.name, block.loops)) for block in self.blocks
+        )
+
+    def ends(self, name, every=1):
+        """Indices of the steps that end a loop of a block: where checkpoints, exits and taps sit.
+
+        Arguments
+        ---------
+        name : str
+            The block.
+        every : int
+            Only every so many loops: loops ``every``, ``2 * every``...
+
+        Returns
+        -------
+        tuple of int
+        """
+        start, block = self._find(name)
+        width = len(block.layers)
+        return tuple(start + loop * width - 1 for loop in range(every, block.loops + 1, every))
+
+    def after(self, name):
+        """What an exit at the end of a block still has to run (Schedule, possibly empty)."""
+        position = self.blocks.index(self._find(name)[1])
+        return Schedule(self.blocks[position + 1 :])
+
+    def _find(self, name):
+        start = 0
+        for block in self.blocks:
+            if block.name == name:
+                return start, block
+            start += len(block)
+        raise ValueError(f"no block '{name}'; there is {', '.join(b.name for b in self.blocks)}")
+
+
+def standard(n):
+    """Layers 0 to n-1 once: the plain encoder."""
+    return Schedule((Block("layers", range(_count("n", n))),))
+
+
+def cycle(n, loops):
+    """All layers in order, ``loops`` times (the Recursive-Transformer; CYCLE)."""
+    return Schedule((Block("recurrent", range(_count("n", n)), loops, recurs=True),))
+
+
+def sequence(n, loops):
+    """Each layer ``loops`` times before the next (SEQUENCE)."""
+    return Schedule(Block(f"layer{i}", (i,), loops, recurs=True) for i in range(_count("n", n)))
+
+
+def latent(n_recurrent, loops, n_prelude, n_coda):
+    """Prelude, recurrent block, coda: {N_R, L, N_P, N_C} of "Rethinking Depth", Eq. 1 to 3.
+
+    With ``n_prelude = n_coda = 0`` it is the Recursive-Transformer, with ``loops = 1`` the plain one.
+    """
+    start = _count("n_prelude", n_prelude, least=0)
+    end = start + _count("n_recurrent", n_recurrent)
+    stop = end + _count("n_coda", n_coda, least=0)
+    blocks = [Block("recurrent", range(start, end), loops, recurs=True)]
+    if start:
+        blocks.insert(0, Block("prelude", range(start)))
+    if stop > end:
+        blocks.append(Block("coda", range(end, stop)))
+    return Schedule(blocks)
+
+
+def head_tail(n, loops):
+    """First layer, the middle ``loops`` times, last layer (the Zero Token Transformer's shape)."""
+    return latent(_count("n", n, least=3) - 2, loops, 1, 1)
+
+
+def bicycle(n_phonetic, n_linguistic, phonetic_loops, linguistic_loops):
+    """BiCycle, Algorithm 1: the two groups recur on their own, between a first and a last layer.
+
+    The first layer is the phonetic group's, the last one the linguistic group's; what is left of
+    each group runs ``phonetic_loops`` and ``linguistic_loops`` times.
+    """
+    middle = _count("n_phonetic", n_phonetic, least=2)
+    last = middle + _count("n_linguistic", n_linguistic, least=2) - 1
+    return Schedule(
+        (
+            Block("head", (0,)),
+            Block("phonetic", range(1, middle), phonetic_loops, recurs=True),
+            Block("linguistic", range(middle, last), linguistic_loops, recurs=True),
+            Block("tail", (last,)),
+        )
+    )
+
+
+def unfold(n, depth, unfoldable=None, path=None):
+    """Foldable: ``n`` layers run in place, some once more than the others, to ``depth`` steps.
+
+    Arguments
+    ---------
+    n : int
+        Physical layers of the seed.
+    depth : int
+        Logical depth to reach.
+    unfoldable : sequence of int, optional
+        Layers that may run more than once (all of them by default).
+    path : sequence of int, optional
+        The layers that run once more than the rest; the earliest ones by default.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    ValueError
+        If ``depth`` cannot be reached, or the path names a wrong layer or a wrong number of them.
+
+    Example
+    -------
+    >>> str(unfold(4, 6, path=(0, 3)))
+    '(0)x2 | (1)x1 | (2)x1 | (3)x2'
+    """
+    free, loops, extra = _unfolding(n, depth, unfoldable)
+    path = tuple(free[:extra] if path is None else path)
+    for layer in path:
+        if layer not in free or path.count(layer) > 1:
+            raise ValueError(f"unfold path {path}: block 'layer{layer}' cannot take one more pass")
+    if len(path) != extra:
+        raise ValueError(
+            f"unfold path {path} names {len(path)} layers; depth {depth} needs {extra}"
+        )
+    return Schedule(
+        Block(f"layer{i}", (i,), loops + (i in path), recurs=True)
+        if i in free
+        else Block(f"layer{i}", (i,))
+        for i in range(n)
+    )
+
+
+def unfold_paths(n, depth, unfoldable=None):
+    """All legal paths of :func:`unfold` (list of tuples of int): 15 for ``unfold_paths(6, 8)``."""
+    free, _, extra = _unfolding(n, depth, unfoldable)
+    return list(combinations(free, extra))
+
+
+def _unfolding(n, depth, unfoldable):
+    free = sorted(range(_count("n", n)) if unfoldable is None else set(unfoldable))
+    for layer in free:
+        if layer not in range(n):
+            raise ValueError(f"unfoldable block 'layer{layer}' is not among the {n} layers")
+    if depth < n or (depth > n and not free):
+        raise ValueError(f"{n} layers, {len(free)} unfoldable, do not unfold to depth {depth}")
+    loops, extra = divmod(depth - (n - len(free)), len(free)) if free else (1, 0)
+    return free, loops, extra
+
+
+def _count(name, value, least=1):
+    if not _is_count(value, least):
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return value
+
+
+def _is_count(value, least):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _ranges(layers):
+    """Runs of consecutive layers as (first, last) pairs."""
+    runs = []
+    for layer in layers:
+        if runs and layer == runs[-1][1] + 1:
+            runs[-1][1] = layer
+        else:
+            runs.append([layer, layer])
+    return runs

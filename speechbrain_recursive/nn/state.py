@@ -1,0 +1,185 @@
+"""What travels through a recursive encoder, and the four seams at which a method can touch it."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Mapping, Optional
+
+import torch
+from torch import nn
+
+from speechbrain_recursive.nn.padding import own_frames, pad_mask
+from speechbrain_recursive.nn.schedule import Step
+
+
+@dataclass(frozen=True)
+class State:
+    """A batch on its way through the encoder. It is never changed, only replaced.
+
+    Arguments
+    ---------
+    x : torch.Tensor
+        Hidden states [B, T, d].
+    pad : torch.BoolTensor, optional
+        [B, T], True on padding.
+    mask : torch.Tensor, optional
+        Attention mask [T, T], or [B * heads, T, T], True where attention is forbidden.
+    pos : torch.Tensor, optional
+        Positional embeddings as the layers take them, [1, 2T-1, d] for relative ones.
+    step : Step, optional
+        The logical step that runs next; ``step.loop`` counts from 0.
+    loops : int or torch.LongTensor, optional
+        How many loops the current block makes, one number or one for each row [B].
+    memory : mapping of str to torch.Tensor
+        Batch-first tensors of this forward alone, such as the state at a block's entry.
+    extra : mapping
+        Further keyword arguments of the layers; streaming contexts under ``contexts``.
+    readout : callable, optional
+        From a state to token logits [B, T, V]: what posterior feedback reads.
+    """
+
+    x: torch.Tensor
+    pad: Optional[torch.Tensor] = None
+    mask: Optional[torch.Tensor] = None
+    pos: Optional[torch.Tensor] = None
+    step: Optional[Step] = None
+    loops: Any = None
+    memory: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    readout: Optional[Callable] = None
+
+    @property
+    def frames(self):
+        """Absolute frame counts (LongTensor [B])."""
+        if self.pad is None:
+            return torch.full(self.x.shape[:1], self.x.shape[1], device=self.x.device)
+        return own_frames(self.pad)
+
+    def rows(self, keep):
+        """The state of some rows.
+
+        Arguments
+        ---------
+        keep : torch.LongTensor
+            Row indices [N].
+
+        Returns
+        -------
+        State
+        """
+        batch = len(self.x)
+        mask = self.mask
+        if mask is not None and mask.dim() == 3:
+            mask = mask.unflatten(0, (batch, -1))[keep].flatten(0, 1)
+        return replace(
+            self,
+            x=self.x[keep],
+            pad=None if self.pad is None else self.pad[keep],
+            mask=mask,
+            pos=self.pos[keep] if self.pos is not None and len(self.pos) == batch > 1 else self.pos,
+            loops=self.loops[keep] if torch.is_tensor(self.loops) else self.loops,
+            memory={name: value[keep] for name, value in self.memory.items()},
+        )
+
+    def put(self, rows, part):
+        """Write back the hidden states and the memory of rows that went their own way.
+
+        Arguments
+        ---------
+        rows : torch.LongTensor
+            Where the rows of ``part`` belong [N].
+        part : State
+            As :meth:`rows` gave it, some steps later.
+
+        Returns
+        -------
+        State
+        """
+        memory = {
+            name: self.memory[name].index_copy(0, rows, value) if name in self.memory else value
+            for name, value in part.memory.items()
+        }
+        return replace(self, x=self.x.index_copy(0, rows, part.x), memory=memory)
+
+    def resize(self, x, frames):
+        """The state after its time axis has changed, as by pooling or by stripping tokens.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            New hidden states [B, T', d].
+        frames : torch.LongTensor
+            New absolute frame counts [B].
+
+        Returns
+        -------
+        State
+            Relative positions [1, 2T-1, d] are recut to [1, 2T'-1, d].
+
+        Raises
+        ------
+        ValueError
+            Under an attention mask or absolute positions longer than one, whose cut is not defined.
+        """
+        time = x.shape[1]
+        pos = self.pos
+        if self.mask is not None:
+            raise ValueError("the time axis cannot change under an attention mask")
+        if pos is not None:
+            if pos.shape[1] != 2 * self.x.shape[1] - 1 or time > self.x.shape[1]:
+                raise ValueError("only relative positions can be recut, and only to fewer frames")
+            centre = self.x.shape[1] - 1
+            pos = pos[:, centre - time + 1 : centre + time]
+        pad = pad_mask(frames, time) if self.pad is not None else None
+        return replace(self, x=x, pad=pad, pos=pos)
+
+
+class Seam(nn.Module):
+    """Where a method touches the recursion; each hook does nothing until it is overridden.
+
+    Seams are pure: they keep nothing on ``self`` between calls. What a seam adds starts as the
+    identity, so that attaching it to a trained encoder changes nothing before it is trained.
+
+    ``injects`` says that every loop reads a state from before the block, so that gradients reach the
+    layers below even when only the last loops are back-propagated.
+    """
+
+    injects = False
+
+    def before_loop(self, state):
+        """Turn the state into the input of a loop.
+
+        ``state.step.loop`` is 0 on entering the block; at r > 0 ``state.x`` is the output h(r) of the
+        r-th loop. It does not run after the last one.
+
+        Returns
+        -------
+        State
+        """
+        return state
+
+    def around_step(self, state, layer, call):
+        """Run one layer: ``call(state, layer)`` gives the pair (x [B, T, d], attention).
+
+        Returns
+        -------
+        tuple
+        """
+        return call(state, layer)
+
+    def leave_block(self, state):
+        """Change the state when all rows have left the block, once.
+
+        Returns
+        -------
+        State
+        """
+        return state
+
+    def done(self, state):
+        """Rows that need no further loop.
+
+        Returns
+        -------
+        torch.BoolTensor or None
+            [B], or None where the seam never ends a row early.
+        """
+        return None
