@@ -1,9 +1,9 @@
 """Checkpoints that are whole or absent, in SpeechBrain's own format.
 
 A checkpoint is written under a name that no lister takes for one, flushed to the disk and renamed;
-it is removed by renaming it first. A manifest inside it holds the size and checksum of every file, so
-that damage is found before anything is loaded. SpeechBrain's stock `Checkpointer` reads
-these folders, and folders that it wrote are read here, unchecked.
+it is removed by renaming it first. A manifest inside it holds the size and checksum of every file,
+so that damage is found before anything is loaded. SpeechBrain's stock `Checkpointer` reads these
+folders, and folders that it wrote are read here, unchecked.
 """
 
 import logging

@@ -84,14 +84,14 @@ def test_an_interrupted_save_leaves_nothing_to_list_and_is_cleared(checkpointer,
 
 
 def test_an_interrupted_deletion_leaves_no_half_checkpoint(checkpointer, model, monkeypatch):
-    old, new = save_series(checkpointer, model, [1.0, 2.0])
+    _, new = save_series(checkpointer, model, [1.0, 2.0])
 
     def dies_half_way(path):
         (path / "model.ckpt").unlink()
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("speechbrain_recursive.training.checkpoints.shutil.rmtree", dies_half_way)
+    monkeypatch.setattr("speechbrain_recursive.training.checkpoints.shutil.rmtree", dies_half_way)
+    with pytest.raises(KeyboardInterrupt):
         checkpointer.delete_checkpoints(num_to_keep=1)
     assert len(list(checkpointer.checkpoints_dir.iterdir())) == 2
     assert [c.path for c in checkpointer.list_checkpoints()] == [new.path]
