@@ -91,9 +91,7 @@ def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
     1.300 [1.000, 1.600]
     """
     if len(numerators) < 6:
-        raise ValueError(
-            f"{len(numerators)} pairs carry no 95% interval of a median: run 6 or more"
-        )
+        raise ValueError(f"{len(numerators)} pairs carry no 95% interval of a median: run 6 or more")
     ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
     interval = quantile_test(ratios, q=1.0, p=0.5).confidence_interval(0.95)
     return Ratio(statistics.median(ratios), float(interval.low), float(interval.high))

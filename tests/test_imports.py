@@ -114,7 +114,7 @@ def plant(folder: Path, files: dict[str, str]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name, text",
+    ("name", "text"),
     [
         ("nn/encoder.py", "import house.training.brain"),
         ("nn/encoder.py", "from house import data"),
@@ -131,9 +131,7 @@ def plant(folder: Path, files: dict[str, str]) -> Path:
     ],
 )
 def test_finds_an_import_against_the_direction(tmp_path, name, text):
-    (line,) = {
-        line.split(" imports ")[0] for line in wrong_directions(plant(tmp_path, {name: text}))
-    }
+    (line,) = {line.split(" imports ")[0] for line in wrong_directions(plant(tmp_path, {name: text}))}
     assert line == f"house/{name}"
 
 
@@ -165,4 +163,4 @@ def test_lets_pass_what_is_allowed(tmp_path):
 )
 def test_finds_a_cycle(tmp_path, files):
     assert cycle(plant(tmp_path, files))
-    assert not cycle(plant(tmp_path, {name: "" for name in files}))
+    assert not cycle(plant(tmp_path, dict.fromkeys(files, "")))

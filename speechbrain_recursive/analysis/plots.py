@@ -93,9 +93,7 @@ def wer_vs_loops(rows: list[dict], title: str) -> bytes:
         hollow = {"color": "0.45", "marker": "o", "linestyle": "", "markerfacecolor": "white"}
         handles.append(Line2D([], [], label="exit without a loss", **hollow))
     axes.set_xticks(list(places.values()), [label.replace(", ", "\n") for label in places])
-    axes.set_xlabel(
-        "loops by block" if any(isinstance(row["loops"], dict) for row in rows) else "loops"
-    )
+    axes.set_xlabel("loops by block" if any(isinstance(row["loops"], dict) for row in rows) else "loops")
     axes.set_ylabel(f"{metric.upper()} (%), band: 95% interval")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="0.9")

@@ -21,7 +21,8 @@ def test_counts_each_kind_of_error():
         ]
     )
     assert (rate.substitutions, rate.deletions, rate.insertions) == (1, 1, 1)
-    assert rate.errors == (1, 1, 1) and rate.lengths == (4, 3, 3)
+    assert rate.errors == (1, 1, 1)
+    assert rate.lengths == (4, 3, 3)
     assert rate.wer == pytest.approx(30.0)
 
 
@@ -38,7 +39,7 @@ def test_empty_reference_adds_its_insertions_and_no_length():
 
 
 @pytest.mark.parametrize(
-    "triples, message",
+    ("triples", "message"),
     [
         ([], "no utterance"),
         ([("u", [], ["a"])], "references are empty"),
@@ -84,14 +85,15 @@ def test_worst_utterances_come_first_and_are_aligned():
         [
             ("right", ["a"], ["a"]),
             ("half", ["a", "b"], ["a", "c"]),
-            ("all", ["a", "b"], ["c"]),
             ("one", ["a"], ["b"]),
+            ("all", ["a", "b"], ["c"]),
         ],
         count=3,
     )
     assert [utterance["key"] for utterance in worst] == ["all", "one", "half"]
     header, reference, operations, hypothesis = format_alignment(worst[2]).splitlines()
-    assert header.startswith("half, WER 50.0%") and "1 substitution" in header
+    assert header.startswith("half, WER 50.0%")
+    assert "1 substitution" in header
     assert [line.split(" ; ") for line in (reference, operations, hypothesis)] == [
         ["a", "b"],
         ["=", "S"],

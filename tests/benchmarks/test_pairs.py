@@ -27,7 +27,8 @@ def test_order_alternates_and_warm_up_is_not_counted():
     )
     assert calls[2:] == ["ours", "theirs", "theirs", "ours"] * 2
     assert len(calls) == 10
-    assert ours == [1.0] * 4 and theirs == [3.0] * 4
+    assert ours == [1.0] * 4
+    assert theirs == [3.0] * 4
 
 
 def test_interval_runs_from_the_fourth_to_the_twelfth_of_fifteen():
