@@ -187,7 +187,7 @@ def format_alignment(utterance: dict) -> str:
     Example
     -------
     >>> print(format_alignment(worst_utterances([("u1", ["a", "b"], ["a", "c"])])[0]))
-    u1, WER 50.0%: 0 insertions, 0 deletions, 1 substitution
+    u1, error rate 50.0%: 0 insertions, 0 deletions, 1 substitution
     a ; b
     = ; S
     a ; c
@@ -198,7 +198,7 @@ def format_alignment(utterance: dict) -> str:
     )
     lines = io.StringIO()
     print_alignments([utterance], file=lines, print_header=False)
-    return f"{utterance['key']}, WER {utterance['WER']:.1f}%: {counts}\n{lines.getvalue()}"[:-1]
+    return f"{utterance['key']}, error rate {utterance['WER']:.1f}%: {counts}\n{lines.getvalue()}"[:-1]
 
 
 def _details(triples: Iterable[Triple]) -> list[dict]:

@@ -92,7 +92,7 @@ def test_worst_utterances_come_first_and_are_aligned():
     )
     assert [utterance["key"] for utterance in worst] == ["all", "one", "half"]
     header, reference, operations, hypothesis = format_alignment(worst[2]).splitlines()
-    assert header.startswith("half, WER 50.0%")
+    assert header.startswith("half, error rate 50.0%")
     assert "1 substitution" in header
     assert [line.split(" ; ") for line in (reference, operations, hypothesis)] == [
         ["a", "b"],
