@@ -1,0 +1,141 @@
+"""CTC beam search with a KenLM word n-gram, in the C++ of ``flashlight-text``."""
+
+import math
+
+import kenlm
+import torch
+from flashlight.lib.text.decoder import (
+    CriterionType,
+    LexiconDecoder,
+    LexiconDecoderOptions,
+    SmearingMode,
+    Trie,
+)
+from flashlight.lib.text.decoder.kenlm import KenLM
+from flashlight.lib.text.dictionary import Dictionary
+
+from speechbrain_recursive.decoding.ngram import read_unigrams
+from speechbrain_recursive.errors import UserError
+
+NEVER = -1e4  # a log-probability that no path recovers from
+
+
+class NgramBeam:
+    """Finds the words that maximise log p_ctc(words) + weight * log p_lm(words) + bonus * number of words.
+
+    Logarithms are natural. The words are those of the n-gram, spelt by the tokeniser; nothing else can come out.
+    All alignments that the beam keeps of one word sequence are summed. With the piece ``|`` between words the
+    search is that of CTC. Where words are not divided by a piece of their own (SentencePiece, Chinese
+    characters), consecutive frames with the same best piece are joined beforehand, because the search
+    underneath cannot stay on the last piece of a word.
+
+    Arguments
+    ---------
+    tokeniser : object
+        With ``pieces``, ``encode`` and ``blank``; see :mod:`speechbrain_recursive.data.tokenisers`.
+    ngram : str or Path
+        An ARPA file or a KenLM binary of order 2 or above.
+    width : int
+        Number of hypotheses kept at each frame.
+    weight : float
+        Weight of the n-gram.
+    bonus : float
+        Added for each word.
+    threshold : float
+        Hypotheses that fall this far (natural log) below the best are dropped.
+
+    Raises
+    ------
+    UserError
+        If there is no such n-gram, KenLM cannot load it, or its words hold letters that no piece has.
+
+    Example
+    -------
+    >>> beam = NgramBeam(tokeniser, "lm.arpa", width=100)  # doctest: +SKIP
+    >>> [tokeniser.decode(ids) for ids in beam(log_probs, frames)]  # doctest: +SKIP
+    """
+
+    def __init__(self, tokeniser, ngram, width=100, weight=0.5, bonus=1.0, threshold=25.0):
+        words = read_unigrams(ngram)
+        _check_alphabet(tokeniser, words, ngram)
+        self.blank = tokeniser.blank
+        self.boundary = tokeniser.pieces.index("|") if "|" in tokeniser.pieces else None
+        self.spellings = [tokeniser.encode(word) for word in words]
+        try:
+            kenlm.Model(str(ngram))  # says what is wrong where flashlight-text ends the process
+        except OSError as error:
+            raise UserError(f"KenLM cannot load {ngram}: {str(error).splitlines()[0]}") from None
+        self._lm = KenLM(str(ngram), Dictionary(words))  # the decoder keeps no reference of its own
+        silence = self.blank if self.boundary is None else self.boundary
+        self._trie = Trie(len(tokeniser.pieces), silence)
+        start, end = self._lm.start(False), [] if self.boundary is None else [self.boundary]
+        for index, spelling in enumerate(self.spellings):
+            self._trie.insert([*spelling, *end], index, self._lm.score(start, index)[1])
+        self._trie.smear(SmearingMode.MAX)
+        options = LexiconDecoderOptions(
+            beam_size=width,
+            beam_size_token=min(len(tokeniser.pieces), 50),
+            beam_threshold=threshold,
+            lm_weight=weight * math.log(10),  # KenLM's scores are log10
+            word_score=bonus,
+            unk_score=-math.inf,
+            sil_score=0.0,
+            log_add=True,
+            criterion_type=CriterionType.CTC,
+        )
+        self._decoder = LexiconDecoder(options, self._trie, self._lm, silence, self.blank, -1, [], False)
+
+    def __call__(self, log_probs, frames):
+        """Decodes a batch.
+
+        Arguments
+        ---------
+        log_probs : torch.Tensor
+            CTC log-posteriors [B, T, V].
+        frames : torch.Tensor
+            Number of frames of each utterance [B].
+
+        Returns
+        -------
+        list of list of int
+            Token ids of each utterance; ``tokeniser.decode`` gives the words.
+        """
+        log_probs = log_probs.detach().float().cpu()
+        return [self._search(row[:count])[0] for row, count in zip(log_probs, frames.tolist())]
+
+    def _search(self, log_probs):
+        """One utterance [T, V] -> token ids, score."""
+        if len(log_probs) == 0:
+            return [], 0.0
+        log_probs = self._join_runs(log_probs) if self.boundary is None else self._close_last_word(log_probs)
+        log_probs = log_probs.contiguous()
+        best = self._decoder.decode(log_probs.data_ptr(), *log_probs.shape)[0]
+        end = [] if self.boundary is None else [self.boundary]
+        tokens = [token for word in best.words if word >= 0 for token in [*self.spellings[word], *end]]
+        return tokens[: len(tokens) - len(end)] if tokens else [], best.score
+
+    def _close_last_word(self, log_probs):
+        """Adds a frame that holds nothing but the boundary, with which every spelling ends: [T, V] -> [T + 1, V]."""
+        last = torch.full_like(log_probs[:1], NEVER)
+        last[0, self.boundary] = 0.0
+        return torch.cat([log_probs, last])
+
+    def _join_runs(self, log_probs):
+        """Sums consecutive frames whose best piece is the same and not blank: [T, V] -> [T', V]."""
+        best = log_probs.argmax(dim=-1)
+        new = torch.ones(len(best), dtype=torch.bool)
+        new[1:] = (best[1:] != best[:-1]) | (best[1:] == self.blank)
+        joined = log_probs.new_zeros(int(new.sum()), log_probs.shape[1])
+        return joined.index_add_(0, new.cumsum(dim=0) - 1, log_probs.clamp(min=NEVER))
+
+
+def _check_alphabet(tokeniser, words, ngram):
+    """Refuses an n-gram that the tokeniser cannot spell."""
+    marks = {tokeniser.blank, tokeniser.bos, tokeniser.eos, tokeniser.unk}
+    letters = {letter for index, piece in enumerate(tokeniser.pieces) if index not in marks for letter in piece}
+    foreign = sorted({letter for word in words for letter in word} - (letters - {"|", "\u2581"}))
+    if foreign:
+        raise UserError(
+            f"{ngram} has letters that the tokeniser lacks: {' '.join(foreign[:20])}; "
+            f"the tokeniser's are: {' '.join(sorted(letters)[:60])}. Use an n-gram of the same alphabet and case"
+        )
