@@ -5,7 +5,6 @@ Everything is checked before anything is written. The layout is
 transcripts of a chapter in ``<speaker>-<chapter>.trans.txt`` beside its audio.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -15,9 +14,9 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
+from speechbrain_recursive.data.manifest import COLUMNS, write_manifest
 from speechbrain_recursive.errors import UserError
 
-COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd", "unreadable")
 MAX_REJECTED = 0.01  # of a training split
 UNREADABLE_DURATION = 0.5  # seconds of silence that stand for audio that cannot be read
 STAMP = "librispeech.json"
@@ -119,7 +118,7 @@ def prepare_librispeech(
     for split in splits:
         rows[split] = _select(rows[split], split, split in evaluated, bad_test_audio, save_folder)
     for split in splits:
-        _write_manifest(manifests[split], rows[split])
+        write_manifest(manifests[split], rows[split])
     _write(stamp, record)
     return manifests
 
@@ -242,15 +241,6 @@ def _select(rows, split, evaluated, bad_test_audio, save_folder):
         if row["unreadable"]:
             row["duration"] = UNREADABLE_DURATION
     return rows
-
-
-def _write_manifest(path, rows):
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        table.writeheader()
-        table.writerows(row | {"duration": f"{row['duration']:.4f}"} for row in rows)
-    partial.replace(path)
 
 
 def _write(path, text):

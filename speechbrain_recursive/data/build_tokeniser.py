@@ -1,0 +1,77 @@
+"""A recipe's tokeniser: made once from training transcripts, then loaded."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from speechbrain_recursive.data.manifest import read_manifest
+from speechbrain_recursive.data.tokenisers import (
+    CharacterTokeniser,
+    SentencePieceTokeniser,
+    from_content,
+)
+from speechbrain_recursive.errors import UserError
+
+
+def build_tokeniser(
+    path,
+    manifests,
+    kind="characters",
+    seq2seq=True,
+    alphabet=None,
+    vocab_size=None,
+    model_type="unigram",
+):
+    """Load the tokeniser at ``path``, or make it from training manifests.
+
+    It is made anew when an option or the text of the manifests changes.
+
+    Arguments
+    ---------
+    path : str or Path
+        The tokeniser's JSON file.
+    manifests : sequence of Path
+        Training manifests, whose column wrd is used.
+    kind : str
+        ``"characters"`` or ``"sentencepiece"``.
+    seq2seq : bool
+        Whether there are ``<bos>`` and ``<eos>``.
+    alphabet : str or None
+        For characters: use these, not those of the text.
+    vocab_size : int or None
+        For SentencePiece: number of pieces, marks included.
+    model_type : str
+        For SentencePiece: ``"unigram"`` or ``"bpe"``.
+
+    Returns
+    -------
+    CharacterTokeniser or SentencePieceTokeniser
+
+    Raises
+    ------
+    UserError
+        If ``kind`` is neither, or SentencePiece has no usable ``vocab_size``.
+    """
+    if kind not in (CharacterTokeniser.kind, SentencePieceTokeniser.kind):
+        raise UserError(f"a tokeniser is 'characters' or 'sentencepiece', not {kind!r}")
+    if kind == SentencePieceTokeniser.kind and not vocab_size:
+        raise UserError("a SentencePiece tokeniser needs vocab_size")
+    texts = [row["wrd"] for manifest in manifests for row in read_manifest(manifest).values()]
+    options = [kind, seq2seq, alphabet, vocab_size, model_type]
+    source = hashlib.md5(json.dumps([options, texts]).encode()).hexdigest()
+    path = Path(path)
+    if path.is_file():
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["source"] == source:
+                return from_content(content)
+        except (KeyError, TypeError, ValueError):
+            pass  # written by something else, or damaged: made anew
+    if kind == SentencePieceTokeniser.kind:
+        made = SentencePieceTokeniser.from_texts(texts, vocab_size, seq2seq, model_type)
+    elif alphabet is not None:
+        made = CharacterTokeniser(alphabet, seq2seq)
+    else:
+        made = CharacterTokeniser.from_texts(texts, seq2seq)
+    made.save(path, source=source)
+    return made

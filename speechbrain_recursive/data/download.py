@@ -1,0 +1,155 @@
+"""LibriSpeech from OpenSLR: fetched with resume, checked, unpacked. Only when somebody asks."""
+
+import hashlib
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from speechbrain_recursive.errors import UserError
+
+LIBRISPEECH_URL = "https://www.openslr.org/resources/12"
+LIBRISPEECH_MD5 = {
+    "dev-clean": "42e2234ba48799c1f50f24a7926300a1",
+    "dev-other": "c8d0bcc9cca99d4f8b62fcc847357931",
+    "test-clean": "32fa31d27d2e1cad72775fee3f4849a9",
+    "test-other": "fb5a50374b501bb3bac4815ee91d3135",
+    "train-clean-100": "2a93770f6d5c6c964bc36631d331a522",
+    "train-clean-360": "c0e676e450a7ff2f54aeade5171606fa",
+    "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
+}
+BLOCK = 1 << 20  # bytes
+
+
+def download_librispeech(data_folder, splits, url=LIBRISPEECH_URL, md5=LIBRISPEECH_MD5):
+    """Fetch and unpack the splits that are not there yet.
+
+    Archives stay in ``data_folder``; a split appears in ``data_folder/LibriSpeech`` whole or not
+    at all.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Where ``LibriSpeech`` is to stand.
+    splits : sequence of str
+        Such as ``["train-clean-100", "dev-clean"]``.
+    url : str
+        The folder that holds ``<split>.tar.gz``.
+    md5 : dict
+        From each known split to the MD5 sum of its archive.
+
+    Returns
+    -------
+    Path
+        ``data_folder``.
+
+    Raises
+    ------
+    UserError
+        If a split is unknown, the transfer fails, or an archive is not what it should be.
+
+    Example
+    -------
+    >>> download_librispeech(".", ["train-clean-99"])
+    Traceback (most recent call last):
+    speechbrain_recursive.errors.UserError: LibriSpeech has no split 'train-clean-99', only ...
+    """
+    data_folder = Path(data_folder)
+    for split in splits:
+        if split not in md5:
+            raise UserError(f"LibriSpeech has no split {split!r}, only {', '.join(md5)}")
+    for split in splits:
+        folder = data_folder / "LibriSpeech" / split
+        if folder.is_dir():
+            continue
+        archive = fetch(f"{url}/{split}.tar.gz", data_folder / f"{split}.tar.gz", md5[split])
+        partial = data_folder / f"{split}.unpacking"
+        shutil.rmtree(partial, ignore_errors=True)
+        with tarfile.open(archive) as members:
+            members.extractall(partial, filter="data")
+        if not (partial / "LibriSpeech" / split).is_dir():
+            raise UserError(f"{archive} does not hold LibriSpeech/{split}")
+        folder.parent.mkdir(exist_ok=True)
+        (partial / "LibriSpeech" / split).rename(folder)
+        shutil.rmtree(partial)
+    return data_folder
+
+
+def fetch(url, path, md5):
+    """Download one file, going on where an earlier call stopped.
+
+    Arguments
+    ---------
+    url : str
+        What to fetch.
+    path : str or Path
+        Where to put it. Until it is complete and checked, it is called ``<path>.part``. A file
+        that is already there is checked, not fetched.
+    md5 : str
+        Its MD5 sum in hexadecimal.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    UserError
+        If the transfer fails (the same call goes on with it) or the sum is wrong (the file is
+        removed).
+    """
+    path = Path(path)
+    if path.is_file():
+        _check(path, md5, url)
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        _transfer(url, part)
+    except OSError as error:  # URLError, a reset or a timeout; a full disk as well
+        raise UserError(
+            f"download of {url} to {part} stopped ({error}); run again to go on"
+        ) from None
+    _check(part, md5, url)
+    part.rename(path)
+    return path
+
+
+def _transfer(url, part):
+    """Append to ``part`` what it lacks."""
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # nothing is left to send
+            return
+        raise
+    with response:
+        if response.status != 206:  # the server sends the file from its beginning
+            have = 0
+        total = have + int(response.headers["Content-Length"])
+        progress = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem)
+        with open(part, "ab" if have else "wb") as file, progress as bar:
+            while block := response.read(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+    if part.stat().st_size < total:
+        raise OSError("the connection was closed early")
+
+
+def _check(path, md5, url):
+    digest = hashlib.md5()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    if digest.hexdigest() != md5:
+        path.unlink()
+        raise UserError(
+            f"{path} from {url} has MD5 sum {digest.hexdigest()}, not {md5}; it has been removed, "
+            "run again to fetch it anew"
+        )

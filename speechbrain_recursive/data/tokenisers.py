@@ -1,0 +1,268 @@
+"""Text to token ids and back: characters or SentencePiece, with one layout.
+
+The pieces are ``<blank>``, then ``<bos>`` and ``<eos>`` unless the model is CTC-only, then
+``<unk>``, then the pieces of text. A tokeniser is one JSON file.
+"""
+
+import base64
+import io
+import json
+import unicodedata
+from pathlib import Path
+
+import sentencepiece
+
+from speechbrain_recursive.errors import UserError
+
+WORD_BOUNDARY = "|"
+UNKNOWN = "\u2047"  # what an unknown piece decodes to
+
+
+class _Tokeniser:
+    """What both kinds share; see :class:`CharacterTokeniser`."""
+
+    blank = 0
+
+    def __init__(self, pieces, seq2seq):
+        marks = ["<blank>", "<bos>", "<eos>", "<unk>"] if seq2seq else ["<blank>", "<unk>"]
+        self.pieces = [*marks, *pieces]
+        self.bos, self.eos = (1, 2) if seq2seq else (None, None)
+        self.unk = len(marks) - 1
+        self.seq2seq = seq2seq
+
+    def __len__(self):
+        return len(self.pieces)
+
+    def save(self, path, **extra):
+        """Write the JSON file that :func:`load_tokeniser` reads, at once or not at all.
+
+        Arguments
+        ---------
+        path : str or Path
+            Where.
+        **extra
+            What else to keep in it.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        content = {"kind": self.kind, "seq2seq": self.seq2seq, **self._content(), **extra}
+        partial.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        partial.replace(path)
+
+
+class CharacterTokeniser(_Tokeniser):
+    """Characters, with ``|`` between words.
+
+    Arguments
+    ---------
+    alphabet : str or sequence of str
+        The characters that may occur in a word, in any order.
+    seq2seq : bool
+        Whether there are ``<bos>`` and ``<eos>``.
+
+    Attributes
+    ----------
+    pieces : list of str
+        From id to piece; ``blank``, ``bos``, ``eos`` and ``unk`` are ids in it (``bos`` and
+        ``eos`` are None for CTC alone).
+
+    Example
+    -------
+    >>> tokeniser = CharacterTokeniser("ABCDEFGHIJKLMNOPQRSTUVWXYZ'", seq2seq=False)
+    >>> len(tokeniser), tokeniser.pieces[:5]
+    (30, ['<blank>', '<unk>', '|', "'", 'A'])
+    >>> tokeniser.encode("A CAB")
+    [4, 2, 6, 4, 5]
+    >>> tokeniser.decode([4, 2, 6, 4, 5])
+    'A CAB'
+    """
+
+    kind = "characters"
+
+    def __init__(self, alphabet, seq2seq=True):
+        characters = sorted({*alphabet} - {WORD_BOUNDARY, " "})
+        super().__init__([WORD_BOUNDARY, *characters], seq2seq)
+        self._ids = {piece: i for i, piece in enumerate(self.pieces)}
+
+    @classmethod
+    def from_texts(cls, texts, seq2seq=True):
+        """Take the alphabet from lines of text.
+
+        Arguments
+        ---------
+        texts : iterable of str
+            Transcripts.
+        seq2seq : bool
+            Whether there are ``<bos>`` and ``<eos>``.
+
+        Returns
+        -------
+        CharacterTokeniser
+        """
+        return cls({c for text in texts for c in _normal(text)}, seq2seq)
+
+    def encode(self, text):
+        """Ids of a text, without ``<bos>`` and ``<eos>``; unknown characters become ``<unk>``.
+
+        Arguments
+        ---------
+        text : str
+            Words and spaces.
+
+        Returns
+        -------
+        list of int
+        """
+        boundary = self._ids[WORD_BOUNDARY]
+        return [
+            boundary if c == " " else self.unk if c == WORD_BOUNDARY else self._ids.get(c, self.unk)
+            for c in _normal(text)
+        ]
+
+    def decode(self, ids):
+        """The text of ids; blanks, ``<bos>`` and ``<eos>`` say nothing.
+
+        Arguments
+        ---------
+        ids : sequence of int
+            Without the repetitions of a CTC path.
+
+        Returns
+        -------
+        str
+        """
+        said = [UNKNOWN if i == self.unk else self.pieces[i] for i in ids if i >= self.unk]
+        return " ".join("".join(said).replace(WORD_BOUNDARY, " ").split())
+
+    def _content(self):
+        return {"alphabet": "".join(self.pieces[self.unk + 2 :])}
+
+
+class SentencePieceTokeniser(_Tokeniser):
+    """Subwords of a SentencePiece model, moved behind our own marks.
+
+    Arguments
+    ---------
+    model : bytes
+        A serialised SentencePiece model whose piece 0 is ``<unk>`` and which has no other marks.
+    seq2seq : bool
+        Whether there are ``<bos>`` and ``<eos>``.
+
+    Attributes
+    ----------
+    pieces : list of str
+        As in :class:`CharacterTokeniser`; a word begins with U+2581.
+
+    Example
+    -------
+    >>> tokeniser = SentencePieceTokeniser.from_texts(["THE CAT", "THE HAT"], vocab_size=11)
+    >>> tokeniser.decode(tokeniser.encode("THE THAT"))
+    'THE THAT'
+    """
+
+    kind = "sentencepiece"
+
+    def __init__(self, model, seq2seq=True):
+        self._model = model
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        known = range(1, self._processor.get_piece_size())
+        super().__init__([self._processor.id_to_piece(i) for i in known], seq2seq)
+
+    @classmethod
+    def from_texts(cls, texts, vocab_size, seq2seq=True, model_type="unigram"):
+        """Train on lines of text.
+
+        Arguments
+        ---------
+        texts : iterable of str
+            Transcripts.
+        vocab_size : int
+            Number of pieces, marks included.
+        seq2seq : bool
+            Whether there are ``<bos>`` and ``<eos>``.
+        model_type : str
+            ``"unigram"`` or ``"bpe"``.
+
+        Returns
+        -------
+        SentencePieceTokeniser
+
+        Raises
+        ------
+        UserError
+            If the text does not support so many pieces, or so few.
+        """
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=map(_normal, texts),
+                model_writer=model,
+                vocab_size=vocab_size - (3 if seq2seq else 1),
+                model_type=model_type,
+                character_coverage=1.0,
+                normalization_rule_name="identity",
+                unk_id=0,
+                bos_id=-1,
+                eos_id=-1,
+                pad_id=-1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise UserError(
+                f"SentencePiece cannot make {vocab_size} pieces; of its own, which leave out "
+                f"<blank>, <bos> and <eos>, it says: {reason}"
+            ) from None
+        return cls(model.getvalue(), seq2seq)
+
+    def encode(self, text):
+        """As :meth:`CharacterTokeniser.encode`."""
+        return [i + self.unk for i in self._processor.encode(_normal(text))]
+
+    def decode(self, ids):
+        """As :meth:`CharacterTokeniser.decode`."""
+        known = [int(i) - self.unk for i in ids if i >= self.unk]
+        return " ".join(self._processor.decode(known).split())
+
+    def _content(self):
+        return {"pieces": self.pieces, "model": base64.b64encode(self._model).decode()}
+
+
+def load_tokeniser(path):
+    """Read what ``save`` wrote.
+
+    Arguments
+    ---------
+    path : str or Path
+        A tokeniser's JSON file.
+
+    Returns
+    -------
+    CharacterTokeniser or SentencePieceTokeniser
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or it holds no tokeniser.
+    """
+    try:
+        return from_content(json.loads(Path(path).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"no tokeniser at {path}") from None
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path} is not a tokeniser of this package") from None
+
+
+def from_content(content):
+    """The tokeniser that a parsed JSON file describes."""
+    if content["kind"] == CharacterTokeniser.kind:
+        return CharacterTokeniser(content["alphabet"], content["seq2seq"])
+    if content["kind"] == SentencePieceTokeniser.kind:
+        return SentencePieceTokeniser(base64.b64decode(content["model"]), content["seq2seq"])
+    raise ValueError(content["kind"])
+
+
+def _normal(text):
+    """One space between words, and composed characters (NFC); nothing else is changed."""
+    return unicodedata.normalize("NFC", " ".join(text.split()))
