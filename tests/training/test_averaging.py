@@ -17,8 +17,9 @@ def saved(folder, module, values):
     return checkpointer.find_intact()
 
 
-def test_shared_storage_is_averaged_once(tmp_path):
-    layer = torch.nn.Linear(2, 2)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_shared_storage_is_averaged_once(tmp_path, dtype):
+    layer = torch.nn.Linear(2, 2, dtype=dtype)
     twice = torch.nn.ModuleList([layer, layer])
     average = average_checkpoints(saved(tmp_path, twice, [1.0, 2.0, 3.0]), "model")
     assert set(average) == {"0.weight", "0.bias", "1.weight", "1.bias"}
@@ -35,12 +36,13 @@ def test_a_view_into_another_entry_is_averaged_once(tmp_path):
     assert average["weight"].eq(2.0).all()
 
 
-def test_types_and_counters_are_kept(tmp_path):
+def test_types_and_counters_are_kept_and_sums_do_not_round(tmp_path):
     module = torch.nn.BatchNorm1d(2).bfloat16()
     module.num_batches_tracked += 7
-    average = average_checkpoints(saved(tmp_path, module, [1.0, 1.5, 3.5]), "model")
+    step = 1 + 2**-7  # the next bfloat16 after 1; in bfloat16, 1 + step is 2
+    average = average_checkpoints(saved(tmp_path, module, [1.0, step, step]), "model")
     assert average["weight"].dtype == torch.bfloat16
-    assert average["weight"].eq(2.0).all()
+    assert average["weight"].eq(step).all()
     assert average["num_batches_tracked"] == 7
     assert average["num_batches_tracked"].dtype == torch.int64
 

@@ -78,6 +78,8 @@ def test_an_interrupted_save_leaves_nothing_to_list_and_is_cleared(checkpointer,
     assert [c.path for c in checkpointer.list_checkpoints()] == [good.path]
     assert len(Checkpointer(folder).list_checkpoints()) == 1
 
+    for prefix in (".saving-", ".deleting-"):
+        (folder / f"{prefix}CKPT+of+another+run").mkdir()
     part.dies = False
     newer = checkpointer.save_checkpoint()
     assert sorted(folder.iterdir()) == sorted([good.path, newer.path])
@@ -122,6 +124,14 @@ def test_damage_is_named_once_and_the_one_before_is_used(checkpointer, model, ca
     assert len(warnings) == 1
     assert str(newest.path) in warnings[0]
     assert "\n" not in warnings[0]
+
+
+def test_a_file_cut_short_is_not_even_listed(checkpointer, model):
+    older, newer = save_series(checkpointer, model, [1.0, 2.0])
+    truncate(newer.path / "model.ckpt")
+    assert [c.path for c in checkpointer.list_checkpoints()] == [older.path]
+    checkpointer.delete_checkpoints(num_to_keep=1)
+    assert older.path.exists()
 
 
 def test_training_does_not_start_afresh_over_damaged_checkpoints(checkpointer, model):
