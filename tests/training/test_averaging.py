@@ -40,7 +40,7 @@ def test_types_and_counters_are_kept_and_sums_do_not_round(tmp_path):
     module = torch.nn.BatchNorm1d(2).bfloat16()
     module.num_batches_tracked += 7
     step = 1 + 2**-7  # the next bfloat16 after 1; in bfloat16, 1 + step is 2
-    average = average_checkpoints(saved(tmp_path, module, [1.0, step, step]), "model")
+    average = average_checkpoints(saved(tmp_path, module, [step, step, 1.0]), "model")
     assert average["weight"].dtype == torch.bfloat16
     assert average["weight"].eq(step).all()
     assert average["num_batches_tracked"] == 7
