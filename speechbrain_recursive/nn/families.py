@@ -5,9 +5,11 @@ The layers are SpeechBrain's own; nothing of them is rewritten.
 
 from dataclasses import replace
 
+import torch
 from speechbrain.lobes.models.transformer.Branchformer import BranchformerEncoder
 from speechbrain.lobes.models.transformer.Conformer import ConformerEncoder
 from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
+from speechbrain.nnet.attention import MultiheadAttention
 
 from speechbrain_recursive.nn.padding import padding, reflect_own_end, zero_padded_output
 from speechbrain_recursive.nn.state import State
@@ -49,9 +51,7 @@ class Transformer:
             If the family's layers know no chunks.
         """
         if dynchunktrain_config is not None:
-            raise ValueError(
-                f"{type(self).__name__} layers know no dynamic chunks; use a Conformer"
-            )
+            raise ValueError(f"{type(self).__name__} layers know no dynamic chunks; use a Conformer")
         return State(src, pad=src_key_padding_mask, mask=src_mask, pos=pos_embs)
 
     def call(self, state, layer):
@@ -89,6 +89,8 @@ class Conformer(Transformer):
         if "contexts" in state.extra:
             context = state.extra["contexts"][state.step.index]
             return layer.forward_streaming(state.x, context=context, pos_embs=state.pos)
+        if state.pad is not None and isinstance(layer.mha_layer, MultiheadAttention):
+            state = replace(state, mask=_soft(state.mask))
         with padding(None if state.pad is None else state.frames):
             return super().call(state, layer)
 
@@ -105,6 +107,17 @@ class Branchformer(Transformer):
 
     def guard(self, layer):
         reflect_own_end(layer.convolution_branch.csgu.conv)
+
+
+def _soft(mask):
+    """A boolean mask as finite scores, which forbid as well wherever a real frame can attend.
+
+    A padded frame whose whole chunk is padding has nothing left to attend to: PyTorch's attention
+    gives it NaN, and the next loop would spread that over the batch.
+    """
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    return torch.zeros(mask.shape, device=mask.device).masked_fill(mask, -1e4)
 
 
 _FAMILIES = (

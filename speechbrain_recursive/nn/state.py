@@ -1,7 +1,8 @@
 """What travels through a recursive encoder, and the four seams at which a method can touch it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Mapping, Optional
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,14 +38,14 @@ class State:
     """
 
     x: torch.Tensor
-    pad: Optional[torch.Tensor] = None
-    mask: Optional[torch.Tensor] = None
-    pos: Optional[torch.Tensor] = None
-    step: Optional[Step] = None
+    pad: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    pos: torch.Tensor | None = None
+    step: Step | None = None
     loops: Any = None
     memory: Mapping[str, torch.Tensor] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
-    readout: Optional[Callable] = None
+    readout: Callable | None = None
 
     @property
     def frames(self):
@@ -92,11 +93,14 @@ class State:
         Returns
         -------
         State
+            Memory that began after the other rows had gone is zero for them.
         """
-        memory = {
-            name: self.memory[name].index_copy(0, rows, value) if name in self.memory else value
-            for name, value in part.memory.items()
-        }
+        memory = {}
+        for name, value in part.memory.items():
+            whole = self.memory.get(name)
+            if whole is None:
+                whole = value.new_zeros(len(self.x), *value.shape[1:])
+            memory[name] = whole.index_copy(0, rows, value)
         return replace(self, x=self.x.index_copy(0, rows, part.x), memory=memory)
 
     def resize(self, x, frames):

@@ -1,0 +1,148 @@
+"""Schedules: what runs when, what they print, and which block an error names."""
+
+import subprocess
+import sys
+
+import pytest
+
+from speechbrain_recursive.nn.schedule import (
+    Block,
+    Schedule,
+    Step,
+    bicycle,
+    cycle,
+    head_tail,
+    latent,
+    sequence,
+    standard,
+    unfold,
+    unfold_paths,
+)
+
+
+def layers(schedule):
+    return [step.layer for step in schedule]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "text", "order"),
+    [
+        (standard(4), "0-3", [0, 1, 2, 3]),
+        (cycle(2, 3), "(0-1)x3", [0, 1, 0, 1, 0, 1]),
+        (sequence(2, 3), "(0)x3 | (1)x3", [0, 0, 0, 1, 1, 1]),
+        (latent(2, 2, 1, 1), "0 | (1-2)x2 | 3", [0, 1, 2, 1, 2, 3]),
+        (latent(2, 2, 0, 1), "(0-1)x2 | 2", [0, 1, 0, 1, 2]),
+        (latent(2, 1, 1, 0), "0 | (1-2)x1", [0, 1, 2]),
+        (head_tail(4, 2), "0 | (1-2)x2 | 3", [0, 1, 2, 1, 2, 3]),
+        (bicycle(2, 3, 2, 3), "0 | (1)x2 | (2-3)x3 | 4", [0, 1, 1, 2, 3, 2, 3, 2, 3, 4]),
+        (unfold(4, 6), "(0)x2 | (1)x2 | (2)x1 | (3)x1", [0, 0, 1, 1, 2, 3]),
+        (unfold(3, 7, path=(2,)), "(0)x2 | (1)x2 | (2)x3", [0, 0, 1, 1, 2, 2, 2]),
+        (unfold(4, 6, unfoldable=(2, 3)), "0 | 1 | (2)x2 | (3)x2", [0, 1, 2, 2, 3, 3]),
+        (unfold(4, 4), "(0)x1 | (1)x1 | (2)x1 | (3)x1", [0, 1, 2, 3]),
+    ],
+)
+def test_constructors(schedule, text, order):
+    assert str(schedule) == text
+    assert layers(schedule) == order
+    assert len(schedule) == len(order)
+    assert schedule.n_layers == len(set(order))
+    assert [step.index for step in schedule] == list(range(len(order)))
+
+
+def test_steps_know_their_loop_and_block():
+    assert list(latent(1, 2, 1, 1)) == [
+        Step(0, 0, 0, "prelude"),
+        Step(1, 1, 0, "recurrent"),
+        Step(2, 1, 1, "recurrent"),
+        Step(3, 2, 0, "coda"),
+    ]
+
+
+def test_recursive_transformer_is_latent_without_prelude_and_coda():
+    assert latent(3, 4, 0, 0) == cycle(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("loops", "depth"), [((1, 1), 9), ((2, 2), 16), ((2, 3), 20), ((3, 2), 19), ((3, 3), 23)]
+)
+def test_bicycle_reaches_the_depths_of_its_paper(loops, depth):
+    schedule = bicycle(4, 5, *loops)
+    assert (len(schedule), schedule.n_layers) == (depth, 9)
+
+
+def test_a_block_trained_with_one_loop_can_loop_later():
+    assert layers(latent(1, 1, 1, 1).with_loops(3)) == [0, 1, 1, 1, 2]
+
+
+def test_with_loops_changes_all_or_the_named_block_and_leaves_the_original():
+    schedule = bicycle(2, 2, 1, 1)
+    assert str(schedule.with_loops(4)) == "0 | (1)x4 | (2)x4 | 3"
+    assert str(schedule.with_loops(linguistic=3)) == "0 | (1)x1 | (2)x3 | 3"
+    assert str(schedule.with_loops(4, phonetic=2)) == "0 | (1)x2 | (2)x4 | 3"
+    assert schedule == bicycle(2, 2, 1, 1)
+    assert schedule.with_loops(4).loops == {"phonetic": 4, "linguistic": 4}
+
+
+def test_schedules_are_values():
+    assert hash(latent(2, 3, 1, 1)) == hash(latent(2, 3, 1, 1))
+    with pytest.raises(AttributeError):
+        latent(2, 3, 1, 1).blocks = ()
+
+
+def test_ends_and_after():
+    schedule = latent(4, 5, 2, 2)
+    assert schedule.ends("recurrent") == (5, 9, 13, 17, 21)
+    assert schedule.ends("recurrent", every=2) == (9, 17)
+    assert schedule.ends("prelude") == (1,)
+    assert all(list(schedule)[index].layer == 5 for index in schedule.ends("recurrent"))
+    assert str(schedule.after("recurrent")) == "6-7"
+    assert len(schedule.after("coda")) == 0
+    assert str(schedule.after("prelude")) == "(2-5)x5 | 6-7"
+
+
+def test_unfold_paths():
+    paths = unfold_paths(6, 8)
+    assert len(paths) == 15
+    assert len({str(unfold(6, 8, path=path)) for path in paths}) == 15
+    assert {len(unfold(6, 8, path=path)) for path in paths} == {8}
+    assert paths[0] == (0, 1)
+    assert unfold(6, 8) == unfold(6, 8, path=(0, 1))
+    assert unfold_paths(8, 12, unfoldable=(4, 5, 6, 7)) == [()]
+    assert len(unfold_paths(8, 10, unfoldable=(4, 5, 6, 7))) == 6
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Block("coda", ()), "block 'coda' has no layers"),
+        (lambda: Block("coda", (0, -1)), "block 'coda': -1 is no layer index"),
+        (lambda: Block("coda", (1.0,)), "block 'coda'"),
+        (lambda: latent(2, 0, 1, 1), "block 'recurrent': loops must be at least 1"),
+        (lambda: latent(2, True, 1, 1), "block 'recurrent': loops"),
+        (lambda: Block("coda", (0,), loops=2), "block 'coda' does not recur"),
+        (lambda: Schedule((Block("a", (0,)), Block("a", (1,)))), "block 'a' stands twice"),
+        (lambda: latent(2, 2, 1, 1).with_loops(0), "block 'recurrent'"),
+        (lambda: latent(2, 2, 1, 1).with_loops(coda=2), "no block 'coda' that recurs"),
+        (lambda: standard(3).with_loops(2), "0-2"),
+        (lambda: latent(2, 2, 1, 1).ends("middle"), "no block 'middle'"),
+        (lambda: latent(2, 2, 1, 1).after("middle"), "no block 'middle'"),
+        (lambda: standard(0), "n must be"),
+        (lambda: latent(0, 2, 1, 1), "n_recurrent"),
+        (lambda: head_tail(2, 2), "n must be a whole number of at least 3"),
+        (lambda: bicycle(1, 3, 2, 2), "n_phonetic"),
+        (lambda: unfold(4, 6, path=(0, 4)), "block 'layer4'"),
+        (lambda: unfold(4, 6, path=(0, 0)), "block 'layer0'"),
+        (lambda: unfold(4, 6, path=(0,)), "needs 2"),
+        (lambda: unfold(4, 6, unfoldable=(3, 4)), "block 'layer4'"),
+        (lambda: unfold(4, 3), "do not unfold to depth 3"),
+        (lambda: unfold(4, 5, unfoldable=()), "0 unfoldable"),
+    ],
+)
+def test_errors_name_the_block(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_needs_no_torch():
+    code = "import sys, speechbrain_recursive.nn.schedule; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

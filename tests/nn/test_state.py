@@ -1,0 +1,76 @@
+"""The state: rows that leave and come back, and a time axis that changes."""
+
+import pytest
+import torch
+
+from speechbrain_recursive.nn.state import Seam, State
+
+
+def state(batch=3, frames=5, heads=2, **kwargs):
+    torch.manual_seed(0)
+    counts = torch.tensor([5, 3, 1])[:batch]
+    return State(
+        torch.rand(batch, frames, 4),
+        pad=torch.arange(frames) >= counts[:, None],
+        mask=torch.rand(batch * heads, frames, frames) > 0.5,
+        pos=torch.rand(1, 2 * frames - 1, 4),
+        loops=torch.tensor([1, 2, 3])[:batch],
+        memory={"z0": torch.rand(batch, 2)},
+        **kwargs,
+    )
+
+
+def test_frames_come_from_the_mask():
+    assert state().frames.tolist() == [5, 3, 1]
+
+
+def test_frames_without_a_mask_are_all():
+    assert State(torch.rand(2, 7, 4)).frames.tolist() == [7, 7]
+
+
+def test_rows_take_everything_that_belongs_to_them():
+    whole = state()
+    part = whole.rows(torch.tensor([2, 0]))
+    assert torch.equal(part.x, whole.x[[2, 0]])
+    assert torch.equal(part.pad, whole.pad[[2, 0]])
+    assert torch.equal(part.mask, whole.mask[[4, 5, 0, 1]])
+    assert part.pos is whole.pos
+    assert part.loops.tolist() == [3, 1]
+    assert torch.equal(part.memory["z0"], whole.memory["z0"][[2, 0]])
+
+
+def test_put_writes_back_what_rows_took():
+    whole = state()
+    rows = torch.tensor([2, 0])
+    part = whole.rows(rows)
+    assert torch.equal(whole.put(rows, part).x, whole.x)
+    changed = State(part.x + 1, memory={"z0": part.memory["z0"] + 1, "new": torch.ones(2, 6)})
+    after = whole.put(rows, changed)
+    assert torch.equal(after.x[rows], whole.x[rows] + 1)
+    assert torch.equal(after.x[1], whole.x[1])
+    assert torch.equal(after.memory["z0"][rows], whole.memory["z0"][rows] + 1)
+    assert torch.equal(after.memory["z0"][1], whole.memory["z0"][1])
+    assert after.memory["new"].sum(1).tolist() == [6, 0, 6], "rows that had gone get zeros"
+
+
+def test_resize_recuts_relative_positions_about_their_centre():
+    whole = State(torch.rand(2, 5, 4), pad=torch.zeros(2, 5).bool(), pos=torch.arange(-4, 5)[None])
+    short = whole.resize(torch.rand(2, 3, 4), torch.tensor([3, 2]))
+    assert short.pos.tolist() == [[-2, -1, 0, 1, 2]]
+    assert short.frames.tolist() == [3, 2]
+
+
+def test_resize_refuses_what_it_cannot_cut():
+    with pytest.raises(ValueError, match="attention mask"):
+        state().resize(torch.rand(3, 2, 4), torch.tensor([2, 1, 1]))
+    absolute = State(torch.rand(2, 5, 4), pos=torch.rand(1, 5, 4))
+    with pytest.raises(ValueError, match="relative positions"):
+        absolute.resize(torch.rand(2, 3, 4), torch.tensor([3, 3]))
+
+
+def test_a_seam_does_nothing_until_it_is_overridden():
+    seam, before = Seam(), state()
+    assert seam.before_loop(before) is before
+    assert seam.leave_block(before) is before
+    assert seam.done(before) is None
+    assert seam.around_step(before, "layer", lambda s, layer: (s, layer)) == (before, "layer")
