@@ -1,7 +1,6 @@
 """From waveform to token log-probabilities: the module that is trained, published and exported."""
 
 from dataclasses import dataclass, field, replace
-from typing import Optional
 
 import torch
 from torch import nn
@@ -30,7 +29,7 @@ class Outputs:
     encoded: torch.Tensor
     frames: torch.Tensor
     log_probs: torch.Tensor
-    decoded: Optional[torch.Tensor] = None
+    decoded: torch.Tensor | None = None
     taps: dict = field(default_factory=dict)
 
 
@@ -70,9 +69,23 @@ class Recogniser(nn.Module):
         self.seq_lin = nn.Linear(d_model, n_tokens) if hasattr(transformer, "decoder") else None
 
     @property
+    def sample_rate(self):
+        """Samples per second that the features expect (int)."""
+        return self.compute_features.compute_STFT.sample_rate
+
+    @property
     def schedule(self):
         """The schedule that the encoder was built for (Schedule)."""
         return self.transformer.encoder.schedule
+
+    def parts(self):
+        """Its parts by name (dict of str to torch.nn.Module), for counting parameters."""
+        transformer = self.transformer
+        found = {"encoder": transformer.encoder, "frontend": self.frontend, "ctc head": self.ctc_lin}
+        if self.seq_lin is not None:
+            found["decoder"] = nn.ModuleList([transformer.decoder, transformer.custom_tgt_module])
+            found["seq2seq head"] = self.seq_lin
+        return {**found, "input projection": transformer.custom_src_module}
 
     def forward(
         self,
@@ -115,9 +128,7 @@ class Recogniser(nn.Module):
             features = augment(features, frames / features.shape[1])
         x, frames = self.frontend(features, frames)
         state = self.transformer.enter(x, frames / x.shape[1], dynchunktrain_config)
-        trace = self.transformer.encoder.run(
-            replace(state, readout=self.readout), None, loops, taps
-        )
+        trace = self.transformer.encoder.run(replace(state, readout=self.readout), None, loops, taps)
         x, frames = trace.state.x, trace.state.frames
         encoded = self.transformer.encoder.norm(x)
         decoded = None

@@ -1,0 +1,127 @@
+"""HyperPyYAML files that state only what differs from the files they build on.
+
+A file may name others under ``base`` (a path or a list of paths, relative to itself). They are merged
+in that order and the file's own keys come last; tags and references (``!new:``, ``!ref``) work across
+all of them, since merging happens before anything is resolved.
+"""
+
+import difflib
+import io
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml.core import recursive_update, resolve_references
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from speechbrain_recursive.errors import UserError
+
+
+def read(path, overrides=None):
+    """Merge a YAML file with its bases and overrides and resolve its references.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    overrides : str or dict, optional
+        Values that replace the files' own, by top-level key; YAML text if a string.
+
+    Returns
+    -------
+    str
+        YAML that needs no other file.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or no YAML, or an override names a key that no file has.
+    """
+    tree = _merged(Path(path), ())
+    overrides = YAML().load(overrides) if isinstance(overrides, str) else overrides
+    for key in overrides or {}:
+        if key not in tree:
+            near = difflib.get_close_matches(key, tree, n=1)
+            hint = f"; did you mean --{near[0]}?" if near else ""
+            raise UserError(f"{path} has no key '{key}' to override{hint}")
+    recursive_update(tree, overrides or {})
+    text = io.StringIO()
+    YAML().dump(tree, text)
+    try:
+        return resolve_references(text.getvalue()).getvalue()
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: {_one_line(error)}") from error
+
+
+def load(path, overrides=None, device=None):
+    """Build what a YAML file describes.
+
+    The random generators are seeded with the file's ``seed`` first, so that initial weights depend on
+    nothing else.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    overrides : str or dict, optional
+        See :func:`read`.
+    device : str, optional
+        Where modules are built; ``meta`` takes no memory.
+
+    Returns
+    -------
+    dict
+        Objects by key.
+    str
+        The merged YAML, as :func:`read` gives it.
+
+    Raises
+    ------
+    UserError
+        If something in the file cannot be built, such as a schedule of zero loops.
+    """
+    text = read(path, overrides)
+    torch.manual_seed(YAML(typ="rt").load(text).get("seed", 0))
+    try:
+        with torch.device(device) if device else nullcontext():
+            return load_hyperpyyaml(text), text
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
+        raise UserError(f"{path}: {_one_line(error)}") from error
+
+
+def _merged(path, above):
+    if not path.is_file():
+        raise UserError(f"{path} is not there" + (f" (base of {above[-1]})" if above else ""))
+    if path in above:
+        raise UserError(f"{path} is its own base")
+    try:
+        tree = YAML().load(path.read_text(encoding="utf-8")) or {}
+    except YAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {_one_line(error)}") from error
+    bases = tree.pop("base", [])
+    merged = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        merged = _update(merged, _merged((path.parent / base).resolve(), (*above, path)))
+    return _update(merged, tree)
+
+
+def _update(tree, changes):
+    """Replace whole top-level values, or merge where both are plain mappings."""
+    if not tree:
+        return changes
+    for key, value in changes.items():
+        if _is_plain(value) and _is_plain(tree.get(key)):
+            _update(tree[key], value)
+        else:
+            tree[key] = value
+    return tree
+
+
+def _is_plain(value):
+    return isinstance(value, dict) and getattr(getattr(value, "tag", None), "value", None) is None
+
+
+def _one_line(error):
+    return " ".join(" ".join(str(arg) for arg in error.args).split())
