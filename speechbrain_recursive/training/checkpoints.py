@@ -145,27 +145,25 @@ class AtomicCheckpointer(Checkpointer):
             ranked = key is None or math.isfinite(checkpoint.meta.get(key, math.nan))
             return ranked and (ckpt_predicate is None or ckpt_predicate(checkpoint))
 
-        return super().find_checkpoints(
-            importance_key, max_key, min_key, counts, max_num_checkpoints
-        )
+        return super().find_checkpoints(importance_key, max_key, min_key, counts, max_num_checkpoints)
 
-    def find_intact(self, max_num_checkpoints=None, **order):
+    def find_intact(self, max_num_checkpoints=None, *args, **order):
         """The best checkpoints whose files all have the checksums of their manifest.
 
         Arguments
         ---------
         max_num_checkpoints : int, optional
             At most so many; all if None.
-        **order
-            `min_key`, `max_key`, `importance_key` and `ckpt_predicate` of `find_checkpoints`;
-            the newest come first if none is given.
+        *args, **order
+            `importance_key`, `max_key`, `min_key` and `ckpt_predicate` of `find_checkpoints`; the
+            newest come first if none is given.
 
         Returns
         -------
         list of Checkpoint
         """
         found = []
-        for checkpoint in self.find_checkpoints(**order):
+        for checkpoint in self.find_checkpoints(*args, **order):
             if len(found) == max_num_checkpoints:
                 break
             fault = find_fault(checkpoint.path, checksums=True)
@@ -175,16 +173,9 @@ class AtomicCheckpointer(Checkpointer):
                 found.append(checkpoint)
         return found
 
-    def find_checkpoint(self, importance_key=None, max_key=None, min_key=None, ckpt_predicate=None):
+    def find_checkpoint(self, *args, **order):
         """The best intact checkpoint, or None; damaged ones are named in a warning."""
-        found = self.find_intact(
-            1,
-            importance_key=importance_key,
-            max_key=max_key,
-            min_key=min_key,
-            ckpt_predicate=ckpt_predicate,
-        )
-        return found[0] if found else None
+        return next(iter(self.find_intact(1, *args, **order)), None)
 
     def recover_if_possible(self, *args, **order):
         """The stock method; refuses to start afresh where every checkpoint is damaged.

@@ -18,9 +18,9 @@ logger = get_logger(__name__)
 class RandomState:
     """A recoverable that saves and restores Python's, NumPy's and PyTorch's global generators.
 
-    The state of every process is kept, since processes draw differently. A DataLoader draws a seed
-    from the global generator whenever its iterator is made, which is once more in a resumed run:
-    give loaders a generator of their own (`own_generator`), else the draws after a resume differ.
+    The state of every process is kept, since processes draw differently. A DataLoader without a
+    `generator` of its own draws a seed from the global one whenever its iterator is made, which is
+    once more in a resumed run: give the training loader one, else the draws after a resume differ.
 
     Example
     -------
@@ -110,29 +110,3 @@ def restore(state):
     torch.set_rng_state(state["torch"])
     for device, cuda in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
         torch.cuda.set_rng_state(cuda, device)
-
-
-def own_generator(loader_kwargs):
-    """Give a DataLoader a generator of its own, so that making an iterator moves no global state.
-
-    Arguments
-    ---------
-    loader_kwargs : dict
-        Arguments for the DataLoader. Its order must come from a sampler with a seed and an epoch;
-        `shuffle=True` on a bare DataLoader would start anew with each process.
-
-    Returns
-    -------
-    dict
-        The same with `generator` added, seeded as PyTorch was.
-
-    Example
-    -------
-    >>> loader = torch.utils.data.DataLoader([1, 2], **own_generator({"batch_size": 2}))
-    >>> before = torch.get_rng_state()
-    >>> _ = next(iter(loader))
-    >>> before.equal(torch.get_rng_state())
-    True
-    """
-    generator = torch.Generator().manual_seed(torch.initial_seed())
-    return {"generator": generator, **loader_kwargs}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
-from speechbrain_recursive.training.rng import RandomState, own_generator
+from speechbrain_recursive.training.rng import RandomState
 
 
 def draw():
@@ -34,15 +34,6 @@ def test_another_number_of_processes_is_said(tmp_path, caplog):
     torch.save(torch.load(path) * 2, path)
     RandomState().load(path, True)
     assert "2 processes, and 1 are running" in caplog.text
-
-
-def test_a_loader_with_its_own_generator_draws_nothing_global():
-    before = torch.get_rng_state()
-    loader = torch.utils.data.DataLoader(range(4), **own_generator({"batch_size": 2}))
-    assert len(list(loader)) == 2
-    assert torch.equal(before, torch.get_rng_state())
-    given = torch.Generator()
-    assert own_generator({"generator": given})["generator"] is given
 
 
 def test_each_process_gets_its_own_state_back(tmp_path):

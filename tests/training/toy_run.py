@@ -19,7 +19,7 @@ import torch._dynamo  # a second's work that every optimiser does: before the fo
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
-from speechbrain_recursive.training.rng import RandomState, own_generator
+from speechbrain_recursive.training.rng import RandomState
 
 EPOCHS, BATCHES, ACCUMULATION = 3, 11, 2
 
@@ -59,7 +59,9 @@ class Noisy(torch.utils.data.Dataset):
 
 class Toy(sb.Brain):
     def make_dataloader(self, dataset, stage, **loader_kwargs):
-        return super().make_dataloader(dataset, stage, **own_generator(loader_kwargs))
+        # without a generator of its own, a loader moves the global one once more in a resumed run
+        loader_kwargs["generator"] = torch.Generator()
+        return super().make_dataloader(dataset, stage, **loader_kwargs)
 
     def compute_forward(self, batch, stage):
         return self.modules.model(batch)
