@@ -111,9 +111,7 @@ def fetch(url, path, md5):
     try:
         _transfer(url, part)
     except OSError as error:  # URLError, a reset or a timeout; a full disk as well
-        raise UserError(
-            f"download of {url} to {part} stopped ({error}); run again to go on"
-        ) from None
+        raise UserError(f"download of {url} to {part} stopped ({error}); run again to go on") from None
     _check(part, md5, url)
     part.rename(path)
     return path

@@ -217,7 +217,7 @@ def _audio(path, min_duration, max_duration, decode):
             return duration, "" if len(audio.read(dtype="int16")) == wanted else "cut short"
     except soundfile.SoundFileError as error:
         problem = getattr(error, "error_string", "") or "corrupt or cut short"
-        return 0.0, f"cannot be decoded ({problem.rstrip('.')})"
+        return 0.0, f"cannot be decoded ({problem.removeprefix('Error : ').rstrip('.')})"
 
 
 def _select(rows, split, evaluated, bad_test_audio, save_folder):

@@ -1,0 +1,18 @@
+"""A corpus of a dozen utterances, made once, and a copy of it for tests that damage it."""
+
+import shutil
+
+import pytest
+
+from speechbrain_recursive.data.synthetic import make_librispeech
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    return make_librispeech(tmp_path_factory.mktemp("corpus"), n_train=8, n_dev=2, n_test=3)
+
+
+@pytest.fixture
+def own_corpus(corpus, tmp_path):
+    shutil.copytree(corpus, tmp_path / "own")
+    return tmp_path / "own"

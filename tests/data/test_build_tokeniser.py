@@ -1,0 +1,56 @@
+import json
+
+import pytest
+
+from speechbrain_recursive.data.build_tokeniser import build_tokeniser
+from speechbrain_recursive.data.manifest import write_manifest
+from speechbrain_recursive.data.tokenisers import CharacterTokeniser, load_tokeniser
+from speechbrain_recursive.errors import UserError
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    def write(*texts):
+        row = {"duration": 1.0, "wav": "a.wav", "spk_id": "s", "unreadable": ""}
+        rows = [row | {"ID": str(i), "wrd": text} for i, text in enumerate(texts)]
+        write_manifest(tmp_path / "train.csv", rows)
+        return [tmp_path / "train.csv"]
+
+    return write
+
+
+def test_made_once_and_again_when_options_or_text_change(manifest, tmp_path, monkeypatch):
+    path = tmp_path / "tokeniser.json"
+    manifests = manifest("A CAB")
+    assert build_tokeniser(path, manifests).pieces[4:] == ["|", "A", "B", "C"]
+    with monkeypatch.context() as patch:
+        patch.setattr(CharacterTokeniser, "save", None)  # would fail if it were made again
+        assert build_tokeniser(path, manifests).pieces[4:] == ["|", "A", "B", "C"]
+    assert build_tokeniser(path, manifests, seq2seq=False).bos is None
+    assert load_tokeniser(path).bos is None
+    assert build_tokeniser(path, manifests, alphabet="XYZ").pieces[4:] == ["|", "X", "Y", "Z"]
+    assert build_tokeniser(path, manifest("A CAD")).pieces[4:] == ["|", "A", "C", "D"]
+
+
+def test_a_damaged_file_is_made_anew(manifest, tmp_path):
+    path = tmp_path / "tokeniser.json"
+    for text in ("{", "[]", json.dumps({"kind": "characters"})):
+        path.write_text(text)
+        assert len(build_tokeniser(path, manifest("A CAB"))) == 8
+
+
+def test_subwords(manifest, tmp_path):
+    manifests = manifest("THE CAT", "THE HAT", "THAT CAT")
+    tokeniser = build_tokeniser(tmp_path / "t.json", manifests, "sentencepiece", vocab_size=12)
+    assert len(tokeniser) == 12
+    bpe = build_tokeniser(
+        tmp_path / "t.json", manifests, "sentencepiece", vocab_size=12, model_type="bpe"
+    )
+    assert len(bpe) == 12
+    assert bpe.pieces != tokeniser.pieces
+
+
+@pytest.mark.parametrize("options", [{"kind": "words"}, {"kind": "sentencepiece"}])
+def test_options_are_checked(manifest, tmp_path, options):
+    with pytest.raises(UserError, match=r"not 'words'|needs vocab_size"):
+        build_tokeniser(tmp_path / "t.json", manifest("A"), **options)

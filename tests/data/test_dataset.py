@@ -1,0 +1,132 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from speechbrain.utils.checkpoints import Checkpointer
+
+from speechbrain_recursive.data.dataset import eval_loader, make_dataset, read_audio, train_loader
+from speechbrain_recursive.data.librispeech import prepare_librispeech
+from speechbrain_recursive.data.manifest import read_manifest, write_manifest
+from speechbrain_recursive.data.tokenisers import CharacterTokeniser
+from speechbrain_recursive.errors import UserError
+
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
+
+
+@pytest.fixture(scope="module")
+def manifests(corpus, tmp_path_factory):
+    return prepare_librispeech(corpus, tmp_path_factory.mktemp("manifests"))
+
+
+@pytest.fixture
+def dataset(manifests):
+    return make_dataset(manifests["train-clean-100"], CharacterTokeniser(ALPHABET))
+
+
+def ids(loader):
+    return [batch.id for batch in loader]
+
+
+def epoch(loader, number):
+    loader.batch_sampler.set_epoch(number)
+    return ids(loader)
+
+
+def test_items_are_audio_and_tokens(dataset, manifests):
+    tokeniser = CharacterTokeniser(ALPHABET)
+    rows = read_manifest(manifests["train-clean-100"])
+    assert len(dataset) == len(rows) == 8
+    for item in dataset:
+        row = rows[item["id"]]
+        samples, _ = soundfile.read(row["wav"], dtype="float32")
+        np.testing.assert_array_equal(item["sig"], samples)
+        assert item["wrd"] == row["wrd"]
+        assert item["unreadable"] is False
+        assert tokeniser.decode(item["tokens"]) == row["wrd"]
+        assert item["tokens_bos"].tolist() == [1, *item["tokens"].tolist()]
+        assert item["tokens_eos"].tolist() == [*item["tokens"].tolist(), 2]
+
+
+def test_ctc_alone_has_no_bos_and_eos(manifests):
+    dataset = make_dataset(manifests["dev-clean"], CharacterTokeniser(ALPHABET, seq2seq=False))
+    assert dataset[0].keys() == {"id", "sig", "wrd", "tokens", "unreadable"}
+
+
+def test_odd_text_and_unreadable_audio(tmp_path):
+    row = {"ID": "a", "duration": 0.5, "wav": "gone.flac", "spk_id": "s"}
+    write_manifest(tmp_path / "m.csv", [row | {"wrd": "$FIVE, DOLLARS", "unreadable": "corrupt"}])
+    (batch,) = eval_loader(make_dataset(tmp_path / "m.csv", CharacterTokeniser(ALPHABET)))
+    assert batch.wrd == ["$FIVE, DOLLARS"]
+    assert batch.unreadable.tolist() == [True]
+    assert batch.sig.data.shape == (1, 8000)
+    assert not batch.sig.data.any()
+
+
+def test_empty_transcript_makes_no_tokens(tmp_path, manifests):
+    row = next(iter(read_manifest(manifests["dev-clean"]).values()))
+    write_manifest(tmp_path / "m.csv", [row | {"ID": "a", "wrd": ""}])
+    item = make_dataset(tmp_path / "m.csv", CharacterTokeniser(ALPHABET))[0]
+    assert item["tokens"].shape == (0,)
+    assert item["tokens"].dtype == item["tokens_bos"].dtype == torch.int64
+
+
+def test_other_rates_and_channels(tmp_path):
+    time = np.arange(8000) / 8000
+    tone = np.sin(2 * np.pi * 440 * time)
+    soundfile.write(tmp_path / "two.wav", np.stack([0.8 * tone, 0.2 * tone], 1), 8000, subtype="FLOAT")
+    signal = read_audio(tmp_path / "two.wav")
+    assert signal.shape == (16000,)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(signal[200:-200], expected[200:-200], atol=2e-3)
+
+
+def test_undecodable_audio_is_named(tmp_path):
+    (tmp_path / "bad.flac").write_text("no audio")
+    for name in ("bad.flac", "gone.flac"):
+        with pytest.raises(UserError, match=f"{tmp_path / name} cannot be read"):
+            read_audio(tmp_path / name)
+
+
+def test_evaluation_sees_every_item_once(dataset):
+    seen = [*chain(*ids(eval_loader(dataset, max_batch_seconds=6)))]
+    assert sorted(seen) == sorted(dataset.data_ids)
+    assert len(seen) == 8
+
+
+def test_epochs_differ_and_repeat(dataset):
+    loader, again = (train_loader(dataset, 6, seed=3) for _ in range(2))
+    first = epoch(loader, 1)
+    assert len(first) > 2
+    assert sorted(chain(*first)) == sorted(dataset.data_ids)
+    assert len({str(epoch(loader, number)) for number in range(1, 6)}) == 5
+    assert epoch(loader, 1) == epoch(again, 1) == first
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_resumed_epoch_has_exactly_the_batches_that_are_left(dataset, tmp_path, num_workers):
+    whole = epoch(train_loader(dataset, 6, seed=3), 4)
+    loader = train_loader(dataset, 6, seed=3, num_workers=num_workers)
+    loader.batch_sampler.set_epoch(4)
+    iterator = iter(loader)
+    started = [next(iterator).id for _ in range(2)]
+    Checkpointer(tmp_path, {"loader": loader}).save_checkpoint(end_of_epoch=False)
+
+    resumed = train_loader(dataset, 6, seed=3, num_workers=num_workers)
+    Checkpointer(tmp_path, {"loader": resumed}).recover_if_possible()
+    assert started + epoch(resumed, 4) == whole
+    assert epoch(resumed, 5) == epoch(train_loader(dataset, 6, seed=3), 5)
+
+
+def test_the_global_generator_is_left_alone(dataset):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    ids(train_loader(dataset, 6, seed=3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_ranks_train_on_different_batches(dataset):
+    shares = [epoch(train_loader(dataset, 3, 1, rank=rank, world_size=2), 1) for rank in (0, 1)]
+    assert len(shares[0]) == len(shares[1])
+    assert {*chain(*shares[0], *shares[1])} == {*dataset.data_ids}

@@ -1,0 +1,129 @@
+import hashlib
+import io
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from speechbrain_recursive.data.download import download_librispeech, fetch
+from speechbrain_recursive.errors import UserError
+
+CONTENT = bytes(range(256)) * 3000
+
+
+@pytest.fixture
+def server():
+    """A web server on the loopback: ``server.files`` by path, ``server.asked`` Range headers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = self.server.files.get(self.path)
+            asked = self.headers.get("Range")
+            self.server.asked.append(asked)
+            if content is None:
+                return self.send_error(404)
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+            if not self.server.ranges:
+                start = 0
+            if start >= len(content):
+                return self.send_error(416)
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            self.wfile.write(content[start : self.server.stop_at])
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.asked, server.ranges, server.stop_at = {}, [], True, None
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def archive(split):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as members:
+        info = tarfile.TarInfo(f"LibriSpeech/{split}/1/2/1-2.trans.txt")
+        info.size = 3
+        members.addfile(info, io.BytesIO(b"1 A"))
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_goes_on_where_it_stopped(server, tmp_path, ranges):
+    server.files["/big"], server.stop_at, server.ranges = CONTENT, 300_000, ranges
+    with pytest.raises(UserError, match="run again to go on"):
+        fetch(f"{server.url}/big", tmp_path / "big", md5(CONTENT))
+    assert (tmp_path / "big.part").stat().st_size == 300_000
+    assert not (tmp_path / "big").exists()
+    server.stop_at = None
+    fetch(f"{server.url}/big", tmp_path / "big", md5(CONTENT))
+    assert (tmp_path / "big").read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=300000-"]
+    assert not (tmp_path / "big.part").exists()
+
+
+def test_a_part_that_is_complete_needs_only_its_check(server, tmp_path):
+    server.files["/big"] = CONTENT
+    (tmp_path / "big.part").write_bytes(CONTENT)
+    fetch(f"{server.url}/big", tmp_path / "big", md5(CONTENT))
+    assert (tmp_path / "big").read_bytes() == CONTENT
+
+
+def test_wrong_sum_is_refused_and_removed(server, tmp_path):
+    server.files["/big"] = CONTENT
+    with pytest.raises(UserError, match="MD5"):
+        fetch(f"{server.url}/big", tmp_path / "big", md5(b"other"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_is_checked_and_not_fetched(server, tmp_path):
+    (tmp_path / "big").write_bytes(CONTENT)
+    fetch(f"{server.url}/big", tmp_path / "big", md5(CONTENT))
+    assert server.asked == []
+    (tmp_path / "big").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="MD5"):
+        fetch(f"{server.url}/big", tmp_path / "big", md5(CONTENT))
+
+
+def test_missing_page_and_missing_server(server, tmp_path):
+    with pytest.raises(UserError, match="404"):
+        fetch(f"{server.url}/none", tmp_path / "none", md5(b""))
+    with pytest.raises(UserError, match="stopped"):
+        fetch("http://127.0.0.1:9/none", tmp_path / "none", md5(b""))
+
+
+def test_splits_are_unpacked_once(server, tmp_path):
+    archives = {split: archive(split) for split in ("dev-clean", "test-clean")}
+    server.files = {f"/{split}.tar.gz": data for split, data in archives.items()}
+    sums = {split: md5(data) for split, data in archives.items()}
+    for _ in range(2):
+        download_librispeech(tmp_path, list(archives), server.url, sums)
+    for split in archives:
+        assert (tmp_path / "LibriSpeech" / split / "1" / "2" / "1-2.trans.txt").read_text() == "1 A"
+    assert len(server.asked) == 2
+    assert not list(tmp_path.glob("*.unpacking"))
+
+
+def test_an_archive_of_something_else(server, tmp_path):
+    data = archive("dev-other")
+    server.files["/dev-clean.tar.gz"] = data
+    with pytest.raises(UserError, match="does not hold LibriSpeech/dev-clean"):
+        download_librispeech(tmp_path, ["dev-clean"], server.url, {"dev-clean": md5(data)})
+    assert not (tmp_path / "LibriSpeech" / "dev-clean").exists()
+
+
+def test_unknown_split(tmp_path):
+    with pytest.raises(UserError, match="no split 'train-clean-99'"):
+        download_librispeech(tmp_path, ["dev-clean", "train-clean-99"])
