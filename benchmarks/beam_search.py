@@ -1,0 +1,153 @@
+"""Our CTC beam search with a KenLM beside SpeechBrain's ``CTCBeamSearcher``: same log-posteriors, width, weights.
+
+    python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini
+    python benchmarks/beam_search.py                                # synthetic log-posteriors, no model needed
+
+Both decode the whole set in turn, the order alternating, each with its own defaults where the two have no
+setting in common. Needs ``pygtrie``, which SpeechBrain's KenLM scorer imports.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+from pairs import median_ratio, time_pairs
+from speechbrain.decoders.ctc import CTCBeamSearcher
+
+from speechbrain_recursive.analysis.wer import error_rate
+from speechbrain_recursive.data.grammar import sentences
+from speechbrain_recursive.data.tokenisers import CharacterTokeniser, load_tokeniser
+from speechbrain_recursive.decoding.beam import NgramBeam
+from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.decoding.ngram import estimate_ngram
+
+
+def load_log_probs(folder):
+    """What a run left: ``log_probs.pt``, a list of {id, log_probs [T, V], reference}, tokeniser and n-gram.
+
+    Arguments
+    ---------
+    folder : str or Path
+        A results folder.
+
+    Returns
+    -------
+    list of dict, object, Path
+        Utterances, tokeniser, ARPA file.
+    """
+    folder = Path(folder)
+    utterances = torch.load(folder / "log_probs.pt", weights_only=True)
+    return utterances, load_tokeniser(folder / "tokeniser.json"), folder / "lm.arpa"
+
+
+def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
+    """Log-posteriors as a trained model gives them: one or two frames for a letter, blanks between, some confused.
+
+    Arguments
+    ---------
+    count : int
+        Number of utterances.
+    folder : str or Path
+        Where the n-gram goes; it is estimated from other sentences of the same grammar.
+    confusion : float
+        Part of the letters that another letter rivals.
+    noise : float
+        Standard deviation of the logits.
+    peak : float
+        Logit of the letter that is spoken.
+
+    Returns
+    -------
+    list of dict, object, Path
+        As :func:`load_log_probs`.
+    """
+    torch.manual_seed(0)
+    tokeniser = CharacterTokeniser.from_texts(sentences(4000, seed=0))
+    said = sentences(count + 4000, seed=0)
+    arpa = estimate_ngram(said[count:], Path(folder) / "lm.arpa", order=4)
+    utterances = []
+    for name, sentence in enumerate(said[:count]):
+        frames = []
+        for token in tokeniser.encode(sentence):
+            frames += [token] * int(torch.randint(1, 3, ())) + [0] * int(torch.randint(1, 3, ()))
+        logits = noise * torch.randn(len(frames), len(tokeniser))
+        logits[torch.arange(len(frames)), frames] += peak
+        rivals = (torch.rand(len(frames)) < confusion).nonzero()[:, 0]
+        logits[rivals, torch.randint(4, len(tokeniser), (len(rivals),))] += peak
+        logits[:, 1:4] -= 2 * peak
+        utterances.append({"id": str(name), "log_probs": logits.log_softmax(-1), "reference": sentence})
+    return utterances, tokeniser, arpa
+
+
+def compare(utterances, tokeniser, arpa, width=100, weight=0.5, bonus=1.0, pairs=7):
+    """Decodes all utterances with both, alternately, and prints times and word error rates.
+
+    Arguments
+    ---------
+    utterances : iterable of dict
+        id (str), log_probs [T, V], reference (str).
+    tokeniser : object
+        Of the model that gave the log-posteriors.
+    arpa : str or Path
+        Word n-gram.
+    width : int
+        Beam width of both.
+    weight : float
+        N-gram weight of both.
+    bonus : float
+        Word bonus of both.
+    pairs : int
+        How often the utterances are decoded by each, at least 6.
+
+    Returns
+    -------
+    pairs.Ratio, dict of str to float
+        SpeechBrain's time over ours; WER of ``ours``, ``SpeechBrain`` and ``greedy``.
+    """
+    utterances = list(utterances)
+    beam = NgramBeam(tokeniser, arpa, width=width, weight=weight, bonus=bonus)
+    stock = CTCBeamSearcher(
+        blank_index=tokeniser.blank, vocab_list=tokeniser.pieces, space_token="|", kenlm_model_path=str(arpa),
+        alpha=weight, beta=bonus, beam_size=width,
+    )  # fmt: skip
+    texts = {}
+
+    def decode(name, one):
+        texts[name] = [one(u["log_probs"][None], torch.tensor([len(u["log_probs"])])) for u in utterances]
+
+    def ours():
+        decode("ours", lambda log_probs, frames: tokeniser.decode(beam(log_probs, frames)[0]))
+
+    def theirs():
+        decode("SpeechBrain", lambda log_probs, frames: stock(log_probs)[0][0].text)
+
+    our_seconds, their_seconds = time_pairs(ours, theirs, pairs=pairs, warmup=1)
+    decode("greedy", lambda log_probs, frames: tokeniser.decode(greedy(log_probs, frames, tokeniser.blank)[0]))
+    wer = {
+        name: error_rate([(u["id"], u["reference"].split(), t.split()) for u, t in zip(utterances, found)]).wer
+        for name, found in texts.items()
+    }
+    print(f"{len(utterances)} utterances, width {width}, {pairs} interleaved pairs; greedy WER {wer['greedy']:.2f}%")
+    for name, seconds in (("ours", our_seconds), ("SpeechBrain", their_seconds)):
+        each = 1000 * statistics.median(seconds) / len(utterances)
+        print(f"{name:12} {each:8.2f} ms an utterance, WER {wer[name]:.2f}%")
+    ratio = median_ratio(their_seconds, our_seconds)
+    print(f"SpeechBrain's time over ours, median and 95% interval: {ratio}")
+    return ratio, wer
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", help="results folder; without one, synthetic log-posteriors")
+    parser.add_argument("--utterances", type=int, default=100, help="how many, at most")
+    parser.add_argument("--width", type=int, default=100)
+    parser.add_argument("--weight", type=float, default=0.5)
+    parser.add_argument("--bonus", type=float, default=1.0)
+    parser.add_argument("--pairs", type=int, default=7, help="at least 6")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        data = load_log_probs(options.results) if options.results else synthetic(options.utterances, folder)
+        compare(data[0][: options.utterances], *data[1:], options.width, options.weight, options.bonus, options.pairs)
