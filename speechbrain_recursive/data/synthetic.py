@@ -235,19 +235,19 @@ def _record(speech, rng, babble, noise, reverb):
     noisy, snr, babbling = rng.random() < 0.5, rng.uniform(5, 20), rng.random() < 0.5
     if noise and noisy:
         start = rng.integers(0, len(babble))
-        disturbance = np.roll(babble, -start) if babbling else rng.normal(0, 1, len(speech))
-        disturbance = np.resize(disturbance, len(speech))
+        place = np.arange(start, start + len(speech))
+        disturbance = babble.take(place, mode="wrap") if babbling else rng.normal(0, 1, len(speech))
         gain = np.linalg.norm(speech) / np.linalg.norm(disturbance) * 10 ** (-snr / 20)
         speech = speech + gain * disturbance
     return (speech / np.abs(speech).max()) * rng.uniform(0.25, 0.9) + floor
 
 
 def _babble(seed):
-    """About half a minute of several training voices at once, shape [time]."""
+    """About a quarter of a minute of several training voices at once, shape [time]."""
     voices, tracks = VARIANTS["train-clean-100"].split(), []
     for i in range(BABBLERS):
         voice = espeak.Espeak("en-us")
-        text = " ".join(grammar.sentences(12, f"{seed} babble {i}")).lower()
+        text = " ".join(grammar.sentences(6, f"{seed} babble {i}")).lower()
         spoken = voice.speak(text, voices[i], 150, 40 + 4 * i)
         track = _resample(spoken, voice.sample_rate)
         tracks.append(track / np.linalg.norm(track) * len(track) ** 0.5)
