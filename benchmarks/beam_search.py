@@ -77,7 +77,9 @@ def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
         rivals = (torch.rand(len(frames)) < confusion).nonzero()[:, 0]
         logits[rivals, torch.randint(4, len(tokeniser), (len(rivals),))] += peak
         logits[:, 1:4] -= 2 * peak
-        utterances.append({"id": str(name), "log_probs": logits.log_softmax(-1), "reference": sentence})
+        utterances.append(
+            {"id": str(name), "log_probs": logits.log_softmax(-1), "reference": sentence}
+        )
     return utterances, tokeniser, arpa
 
 
@@ -115,7 +117,9 @@ def compare(utterances, tokeniser, arpa, width=100, weight=0.5, bonus=1.0, pairs
     texts = {}
 
     def decode(name, one):
-        texts[name] = [one(u["log_probs"][None], torch.tensor([len(u["log_probs"])])) for u in utterances]
+        texts[name] = [
+            one(u["log_probs"][None], torch.tensor([len(u["log_probs"])])) for u in utterances
+        ]
 
     def ours():
         decode("ours", lambda log_probs, frames: tokeniser.decode(beam(log_probs, frames)[0]))
@@ -124,12 +128,19 @@ def compare(utterances, tokeniser, arpa, width=100, weight=0.5, bonus=1.0, pairs
         decode("SpeechBrain", lambda log_probs, frames: stock(log_probs)[0][0].text)
 
     our_seconds, their_seconds = time_pairs(ours, theirs, pairs=pairs, warmup=1)
-    decode("greedy", lambda log_probs, frames: tokeniser.decode(greedy(log_probs, frames, tokeniser.blank)[0]))
+    decode(
+        "greedy",
+        lambda log_probs, frames: tokeniser.decode(greedy(log_probs, frames, tokeniser.blank)[0]),
+    )
     wer = {
-        name: error_rate([(u["id"], u["reference"].split(), t.split()) for u, t in zip(utterances, found)]).wer
+        name: error_rate(
+            [(u["id"], u["reference"].split(), t.split()) for u, t in zip(utterances, found)]
+        ).wer
         for name, found in texts.items()
     }
-    print(f"{len(utterances)} utterances, width {width}, {pairs} interleaved pairs; greedy WER {wer['greedy']:.2f}%")
+    print(
+        f"{len(utterances)} utterances, width {width}, {pairs} interleaved pairs; greedy WER {wer['greedy']:.2f}%"
+    )
     for name, seconds in (("ours", our_seconds), ("SpeechBrain", their_seconds)):
         each = 1000 * statistics.median(seconds) / len(utterances)
         print(f"{name:12} {each:8.2f} ms an utterance, WER {wer[name]:.2f}%")
@@ -149,5 +160,16 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        data = load_log_probs(options.results) if options.results else synthetic(options.utterances, folder)
-        compare(data[0][: options.utterances], *data[1:], options.width, options.weight, options.bonus, options.pairs)
+        data = (
+            load_log_probs(options.results)
+            if options.results
+            else synthetic(options.utterances, folder)
+        )
+        compare(
+            data[0][: options.utterances],
+            *data[1:],
+            options.width,
+            options.weight,
+            options.bonus,
+            options.pairs,
+        )

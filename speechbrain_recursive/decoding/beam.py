@@ -2,7 +2,6 @@
 
 import math
 
-import kenlm
 import numpy as np
 from flashlight.lib.text.decoder import (
     CriterionType,
@@ -63,10 +62,9 @@ class NgramBeam:
         self.boundary = tokeniser.pieces.index("|") if "|" in tokeniser.pieces else None
         self.spellings = [tokeniser.encode(word) for word in words]
         try:
-            kenlm.Model(str(ngram))  # says what is wrong where flashlight-text ends the process
-        except OSError as error:
-            raise UserError(f"KenLM cannot load {ngram}: {str(error).splitlines()[0]}") from None
-        self._lm = KenLM(str(ngram), Dictionary(words))  # the decoder keeps no reference of its own
+            self._lm = KenLM(str(ngram), Dictionary(words))
+        except RuntimeError as error:  # KenLM names its source line before the reason
+            raise UserError(f"KenLM cannot load {ngram}: {str(error).splitlines()[-1]}") from None
         silence = self.blank if self.boundary is None else self.boundary
         self._trie = Trie(len(tokeniser.pieces), silence)
         start, end = self._lm.start(False), [] if self.boundary is None else [self.boundary]
@@ -84,7 +82,9 @@ class NgramBeam:
             log_add=True,
             criterion_type=CriterionType.CTC,
         )
-        self._decoder = LexiconDecoder(options, self._trie, self._lm, silence, self.blank, -1, [], False)
+        self._decoder = LexiconDecoder(
+            options, self._trie, self._lm, silence, self.blank, -1, [], False
+        )
 
     def __call__(self, log_probs, frames):
         """Decodes a batch.
@@ -108,10 +108,16 @@ class NgramBeam:
         """One utterance, array [T, V] -> token ids, score."""
         if len(log_probs) == 0:
             return [], 0.0
-        log_probs = self._join_runs(log_probs) if self.boundary is None else self._close_last_word(log_probs)
+        log_probs = (
+            self._join_runs(log_probs)
+            if self.boundary is None
+            else self._close_last_word(log_probs)
+        )
         best = self._decoder.decode(log_probs.ctypes.data, *log_probs.shape)[0]
         end = [] if self.boundary is None else [self.boundary]
-        tokens = [token for word in best.words if word >= 0 for token in [*self.spellings[word], *end]]
+        tokens = [
+            token for word in best.words if word >= 0 for token in [*self.spellings[word], *end]
+        ]
         return tokens[: len(tokens) - len(end)] if tokens else [], best.score
 
     def _close_last_word(self, log_probs):
@@ -131,7 +137,12 @@ class NgramBeam:
 def _check_alphabet(tokeniser, words, ngram):
     """Refuses an n-gram that the tokeniser cannot spell."""
     marks = {tokeniser.blank, tokeniser.bos, tokeniser.eos, tokeniser.unk}
-    letters = {letter for index, piece in enumerate(tokeniser.pieces) if index not in marks for letter in piece}
+    letters = {
+        letter
+        for index, piece in enumerate(tokeniser.pieces)
+        if index not in marks
+        for letter in piece
+    }
     foreign = sorted({letter for word in words for letter in word} - (letters - {"|", "\u2581"}))
     if foreign:
         raise UserError(

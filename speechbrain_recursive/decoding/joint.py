@@ -120,9 +120,13 @@ class JointBeam:
         candidates=1.5,
     ):
         if model.seq_lin is None or tokeniser.bos is None or tokeniser.eos is None:
-            raise UserError("the joint search needs an attention decoder, and a tokeniser with bos and eos")
+            raise UserError(
+                "the joint search needs an attention decoder, and a tokeniser with bos and eos"
+            )
         if not 0 <= ctc_weight < 1:
-            raise UserError(f"ctc_weight {ctc_weight}: must be from 0 to below 1; CTC alone has decoders of its own")
+            raise UserError(
+                f"ctc_weight {ctc_weight}: must be from 0 to below 1; CTC alone has decoders of its own"
+            )
         full, partial, weights = [], [], {}
         if lm is not None:
             full.append(TransformerLMScorer(lm))
@@ -177,7 +181,11 @@ class JointBeam:
 def _kenlm_names(tokeniser):
     """What KenLM calls each token."""
     names = list(tokeniser.pieces)
-    for index, name in ((tokeniser.bos, "<s>"), (tokeniser.eos, "</s>"), (tokeniser.blank, "<unk>")):
+    for index, name in (
+        (tokeniser.bos, "<s>"),
+        (tokeniser.eos, "</s>"),
+        (tokeniser.blank, "<unk>"),
+    ):
         names[index] = name
     if tokeniser.unk is not None:
         names[tokeniser.unk] = "<unk>"
@@ -204,4 +212,6 @@ def estimate_token_ngram(text, tokeniser, arpa, order=6):
         ``arpa``.
     """
     pieces = tokeniser.pieces
-    return estimate_ngram((" ".join(pieces[i] for i in tokeniser.encode(line)) for line in text), arpa, order)
+    return estimate_ngram(
+        (" ".join(pieces[i] for i in tokeniser.encode(line)) for line in text), arpa, order
+    )

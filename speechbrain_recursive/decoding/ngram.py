@@ -7,6 +7,7 @@ text in memory (about 100 bytes for each word at order 4), so a corpus as large 
 model text wants ``lmplz`` itself, which is used wherever it is on the PATH.
 """
 
+import gzip
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import numpy as np
 from speechbrain_recursive.errors import UserError
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
+BINARY = b"mmap lm http://kheafield.com/code"
 MAX_ORDER = 6  # of KenLM as it is built for PyPI and by default
 
 
@@ -90,7 +92,9 @@ def _words(lines, name):
         words = [word for word in re.split("[\0\t\r\n ]", line) if word]
         for special in (UNK, BOS, EOS):
             if special in words:
-                raise UserError(f"{name}, line {number}: {special} marks sentences in an n-gram; remove it")
+                raise UserError(
+                    f"{name}, line {number}: {special} marks sentences in an n-gram; remove it"
+                )
         empty = empty and not words
         yield words
     if empty:
@@ -144,7 +148,9 @@ def kneser_ney(sentences, order):
     """
     vocabulary = {UNK: 0, BOS: 1, EOS: 2}
     text = [
-        vocabulary.setdefault(word, len(vocabulary)) for words in sentences for word in (BOS, *words, EOS)
+        vocabulary.setdefault(word, len(vocabulary))
+        for words in sentences
+        for word in (BOS, *words, EOS)
     ]
     orders = _count(np.array(text), len(vocabulary), order)
     lower = np.array([1 / (len(vocabulary) - 1)])  # <s> is never predicted
@@ -155,10 +161,16 @@ def kneser_ney(sentences, order):
             adjusted = np.where(grams.starts, adjusted, before)
         if n == 0:
             adjusted = np.where(grams.starts, 0, adjusted)
-        discount = _discounts(_as_lmplz_sees(adjusted, grams, n + 1 < order))[np.minimum(adjusted, 3)]
-        total = np.bincount(grams.prefix, adjusted, len(lower)) + 1e-300  # contexts that nothing follows
+        discount = _discounts(_as_lmplz_sees(adjusted, grams, n + 1 < order))[
+            np.minimum(adjusted, 3)
+        ]
+        total = (
+            np.bincount(grams.prefix, adjusted, len(lower)) + 1e-300
+        )  # contexts that nothing follows
         mass = np.bincount(grams.prefix, discount, len(lower)) / total
-        prob = (adjusted - discount) / total[grams.prefix] + mass[grams.prefix] * lower[grams.suffix]
+        prob = (adjusted - discount) / total[grams.prefix] + mass[grams.prefix] * lower[
+            grams.suffix
+        ]
         if n == 0:
             prob[vocabulary[BOS]] = 1.0
         else:
@@ -183,16 +195,23 @@ def _count(text, n_words, order):
     """Counts all n-grams: ``text`` [positions] is the word at each position, each sentence from <s> to </s>."""
     start = np.maximum.accumulate(np.where(text == 1, np.arange(len(text)), 0))
     last = max(
-        np.flatnonzero(text == n_words - 1), key=lambda p: [text[max(p - k, start[p])] for k in range(order)]
+        np.flatnonzero(text == n_words - 1),
+        key=lambda p: [text[max(p - k, start[p])] for k in range(order)],
     )
     nothing = np.zeros(n_words, dtype=np.int64)
     here = text  # row of the n-gram that ends at each position
     words = np.arange(n_words)
-    orders = [Grams(nothing, nothing, words, np.bincount(text, minlength=n_words), words == 1, n_words - 1)]
+    orders = [
+        Grams(
+            nothing, nothing, words, np.bincount(text, minlength=n_words), words == 1, n_words - 1
+        )
+    ]
     for n in range(2, order + 1):
         ends = np.flatnonzero(np.arange(len(text)) - start >= n - 1)
         keys = here[ends - 1] * n_words + text[ends]
-        keys, first, row, count = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        keys, first, row, count = np.unique(
+            keys, return_index=True, return_inverse=True, return_counts=True
+        )
         prefix = keys // n_words
         suffix, starts = here[ends[first]], orders[-1].starts[prefix]
         here = np.full(len(text), -1)
@@ -224,14 +243,22 @@ def write_arpa(file, vocabulary, orders):
     orders : list of Grams
         The n-grams, order 1 first.
     """
-    file.write("\\data\\\n" + "".join(f"ngram {n}={len(g.word)}\n" for n, g in enumerate(orders, 1)))
+    file.write(
+        "\\data\\\n" + "".join(f"ngram {n}={len(g.word)}\n" for n, g in enumerate(orders, 1))
+    )
     names = [""]
     for n, grams in enumerate(orders, 1):
         file.write(f"\n\\{n}-grams:\n")
-        names = [f"{names[p]} {vocabulary[w]}".lstrip(" ") for p, w in zip(grams.prefix, grams.word)]
+        names = [
+            f"{names[p]} {vocabulary[w]}".lstrip(" ") for p, w in zip(grams.prefix, grams.word)
+        ]
         backoff = grams.backoff if n < len(orders) else [None] * len(names)
         for name, log_prob, weight in zip(names, grams.log_prob, backoff):
-            file.write(f"{log_prob:.7g}\t{name}\n" if weight is None else f"{log_prob:.7g}\t{name}\t{weight:.7g}\n")
+            file.write(
+                f"{log_prob:.7g}\t{name}\n"
+                if weight is None
+                else f"{log_prob:.7g}\t{name}\t{weight:.7g}\n"
+            )
     file.write("\n\\end\\\n")
 
 
@@ -241,7 +268,7 @@ def read_unigrams(path):
     Arguments
     ---------
     path : str or Path
-        An ARPA file, or a binary of KenLM's ``build_binary``.
+        An ARPA file, plain or gzipped, or a binary of KenLM's ``build_binary``.
 
     Returns
     -------
@@ -256,12 +283,15 @@ def read_unigrams(path):
     if not Path(path).is_file():
         raise UserError(f"no n-gram at {path}")
     with open(path, "rb") as file:
-        if file.readline().strip() == b"\\data\\":
+        binary = file.read(len(BINARY)) == BINARY
+    if binary:  # it ends with its words, each closed by a zero byte
+        data = Path(path).read_bytes()
+        at = data.rfind(b"<unk>\0")
+        words = [] if at < 0 else data[at:].decode().split("\0")[:-1]
+    else:
+        opener = gzip.open if str(path).endswith(".gz") else open
+        with opener(path, "rb") as file:
             words = _arpa_unigrams(file)
-        else:  # a binary ends with its words, each closed by a zero byte
-            data = Path(path).read_bytes()
-            at = data.rfind(b"<unk>\0")
-            words = [] if at < 0 else data[at:].decode().split("\0")[:-1]
     if not words:
         raise UserError(f"{path} is neither an ARPA file nor a KenLM binary with its vocabulary")
     return [word for word in words if word.lower() not in (UNK, BOS, EOS)]

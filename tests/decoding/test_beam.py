@@ -1,0 +1,154 @@
+"""The KenLM beam against every alignment there is, and against the traps of its inputs."""
+
+import itertools
+import math
+
+import kenlm
+import pytest
+import torch
+
+from speechbrain_recursive.data.tokenisers import CharacterTokeniser, SentencePieceTokeniser
+from speechbrain_recursive.decoding.beam import NgramBeam
+from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.errors import UserError
+
+SENTENCES = ["A B", "AB A", "BB A", "B AB", "A", "BAB B"]
+
+
+@pytest.fixture(scope="module")
+def arpa(tmp_path_factory):
+    return estimate_ngram(SENTENCES, tmp_path_factory.mktemp("ngram") / "lm.arpa", order=3)
+
+
+def every_sentence(log_probs, tokeniser, arpa, weight, bonus):
+    """Scores of all sentences that some path of labels spells in words of the n-gram: text -> score."""
+    model, paths = kenlm.Model(str(arpa)), {}
+    used = [
+        i for i in range(len(tokeniser)) if i not in (tokeniser.bos, tokeniser.eos, tokeniser.unk)
+    ]
+    for path in itertools.product(used, repeat=len(log_probs)):
+        text = tokeniser.decode(
+            [label for label, _ in itertools.groupby(path) if label != tokeniser.blank]
+        )
+        if all(word in model for word in text.split()):
+            paths.setdefault(text, []).append(
+                sum(float(row[label]) for row, label in zip(log_probs, path))
+            )
+    return {
+        text: torch.tensor(scores, dtype=torch.double).logsumexp(0).item()
+        + weight * math.log(10) * model.score(text)
+        + bonus * len(text.split())
+        for text, scores in paths.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "weight, bonus", [(0.5, 1.0), (1.0, 0.0), (0.0, 0.0), (0.8, -1.0), (0.3, 4.0)]
+)
+@pytest.mark.parametrize("frames", [1, 2, 4, 5])
+def test_finds_the_best_of_all_sentences(weight, bonus, frames, arpa):
+    tokeniser = CharacterTokeniser("AB", seq2seq=frames % 2 == 0)
+    beam = NgramBeam(tokeniser, arpa, width=10_000, weight=weight, bonus=bonus, threshold=1e3)
+    torch.manual_seed(frames)
+    for _ in range(4):
+        log_probs = (2 * torch.randn(frames, len(tokeniser))).log_softmax(-1)
+        scores = every_sentence(log_probs, tokeniser, arpa, weight, bonus)
+        tokens, score = beam._search(log_probs.numpy())
+        best = max(scores, key=scores.get)
+        assert score == pytest.approx(scores[best], abs=1e-4)
+        assert tokeniser.decode(tokens) == best
+
+
+def peaky(labels, size, peak=12.0):
+    """Log-posteriors [T, V] in which each frame has one clear label."""
+    torch.manual_seed(0)
+    logits = torch.randn(len(labels), size)
+    logits[torch.arange(len(labels)), labels] += peak
+    return logits.log_softmax(-1)
+
+
+@pytest.fixture(scope="module")
+def beam(arpa):
+    return NgramBeam(CharacterTokeniser("AB"), arpa)
+
+
+def test_rows_do_not_depend_on_padding_or_order(beam):
+    torch.manual_seed(1)
+    log_probs, frames = torch.randn(6, 12, 7).log_softmax(-1), torch.tensor([12, 0, 1, 5, 7, 11])
+    alone = [
+        beam(row[None, :n], torch.tensor([n]))[0] for row, n in zip(log_probs, frames.tolist())
+    ]
+    assert beam(log_probs, frames) == alone
+    assert beam(log_probs.flip(0), frames.flip(0)) == alone[::-1]
+    assert (
+        beam(log_probs.masked_fill(torch.arange(12)[:, None] >= frames[:, None, None], 5.0), frames)
+        == alone
+    )
+    assert alone[1] == []
+
+
+def test_the_last_word_needs_no_boundary_after_it(beam):
+    tokeniser = CharacterTokeniser("AB")
+    blank, bar, a, b = 0, 4, 5, 6
+    for labels, text in (
+        ([a, b, b], "AB"),
+        ([a, b, bar, bar], "AB"),
+        ([bar, a, bar, blank, bar, b, b, blank], "A B"),
+        ([b, blank, b, bar, a], "BB A"),
+        ([blank] * 4, ""),
+        ([bar] * 2, ""),
+    ):
+        assert (
+            tokeniser.decode(beam(peaky(labels, 7)[None], torch.tensor([len(labels)]))[0]) == text
+        )
+
+
+def test_minus_infinity_is_a_probability_like_any_other(beam):
+    log_probs = torch.full((1, 3, 7), -math.inf)
+    log_probs[0, torch.arange(3), torch.tensor([5, 4, 6])] = 0.0
+    assert beam(log_probs, torch.tensor([3])) == [[5, 4, 6]]
+
+
+def test_sentence_pieces_may_last(tmp_path):
+    text = [" ".join(words) for words in itertools.permutations(["THE", "CAT", "SAT", "THERE"], 3)]
+    tokeniser = SentencePieceTokeniser.from_texts(text, vocab_size=16)
+    beam = NgramBeam(tokeniser, estimate_ngram(text, tmp_path / "lm.arpa", order=2))
+    for sentence in text[::3]:
+        ids = tokeniser.encode(sentence)
+        for repeats in ([1], [3], [1, 2, 4], [2, 1]):
+            labels = []
+            for token, times in zip(ids, itertools.cycle(repeats)):
+                labels += [0] * (labels[-1:] == [token]) + [token] * times
+            log_probs = peaky(labels, len(tokeniser))[None]
+            assert tokeniser.decode(beam(log_probs, torch.tensor([len(labels)]))[0]) == sentence
+
+
+def test_the_ngram_decides_between_equals(tmp_path):
+    tokeniser = CharacterTokeniser("ABC")
+    arpa = estimate_ngram(["A B"] * 5 + ["C C B", "C"], tmp_path / "lm.arpa", order=2)
+    log_probs = peaky([5, 4, 6], len(tokeniser))
+    log_probs[0, 7] = log_probs[0, 5]
+    for weight, text in ((0.5, "A B"), (-0.5, "C B")):
+        beam = NgramBeam(tokeniser, arpa, weight=weight)
+        assert tokeniser.decode(beam(log_probs[None], torch.tensor([3]))[0]) == text
+
+
+def test_another_alphabet_is_refused(arpa, tmp_path):
+    with pytest.raises(UserError, match=r"lm\.arpa has letters that the tokeniser lacks: B; .* A"):
+        NgramBeam(CharacterTokeniser("AC"), arpa)
+    lower = estimate_ngram(["the cat"], tmp_path / "lower.arpa", order=2)
+    with pytest.raises(UserError, match="lower.arpa .* a c e h t;"):
+        NgramBeam(CharacterTokeniser("THECA"), lower)
+
+
+def test_an_ngram_that_cannot_be_loaded_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no n-gram at .*none.arpa"):
+        NgramBeam(CharacterTokeniser("AB"), tmp_path / "none.arpa")
+    with pytest.raises(UserError, match="short.arpa: .*bigram"):
+        NgramBeam(
+            CharacterTokeniser("AB"), estimate_ngram(["A B"], tmp_path / "short.arpa", order=1)
+        )
+    broken = tmp_path / "broken.arpa"
+    broken.write_text("\\data\\\nngram 1=3\nngram 2=1\n\n\\1-grams:\n-1\tA\n")
+    with pytest.raises(UserError, match="broken.arpa: End of file"):
+        NgramBeam(CharacterTokeniser("AB"), broken)

@@ -1,0 +1,182 @@
+"""The joint search: rows on their own, limits, fusion, and its score against an exhaustive search."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+import torch
+from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
+from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
+
+from speechbrain_recursive.data.tokenisers import CharacterTokeniser
+from speechbrain_recursive.decoding.joint import JointBeam, estimate_token_ngram
+from speechbrain_recursive.errors import UserError
+
+WIDTH = 16
+
+
+def model_of(tokeniser, seed=0, scale=4.0):
+    """A random recogniser's decoder and heads, sharp enough for hypotheses to differ."""
+    torch.manual_seed(seed)
+    model = torch.nn.Module()
+    model.transformer = TransformerASR(
+        tgt_vocab=len(tokeniser), input_size=8, d_model=WIDTH, nhead=2, num_encoder_layers=1,
+        num_decoder_layers=1, d_ffn=32, activation=torch.nn.GELU, causal=False,
+    )  # fmt: skip
+    model.seq_lin = torch.nn.Linear(WIDTH, len(tokeniser))
+    model.ctc_lin = torch.nn.Linear(WIDTH, len(tokeniser))
+    with torch.no_grad():
+        model.seq_lin.weight.mul_(scale)
+        model.ctc_lin.weight.mul_(scale)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def tokeniser():
+    return CharacterTokeniser("ABCD")
+
+
+@pytest.fixture(scope="module")
+def model(tokeniser):
+    return model_of(tokeniser)
+
+
+@pytest.fixture(scope="module")
+def lm(tokeniser):
+    torch.manual_seed(5)
+    return TransformerLM(
+        vocab=len(tokeniser), d_model=WIDTH, nhead=2, num_encoder_layers=1, num_decoder_layers=0, d_ffn=32, causal=True
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ngram(tokeniser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokens")
+    return estimate_token_ngram(
+        ["AB CD", "ABBA", "DAD A", "BAD CAB"], tokeniser, folder / "lm.arpa", order=3
+    )
+
+
+@pytest.fixture(scope="module")
+def batch():
+    torch.manual_seed(2)
+    return torch.randn(8, 14, WIDTH), torch.tensor([14, 1, 0, 9, 13, 2, 5, 11])
+
+
+@pytest.mark.parametrize("fusion", ["none", "ctc", "ctc + lm", "ctc + n-gram", "all"])
+def test_a_row_does_not_depend_on_its_batch(fusion, model, tokeniser, lm, ngram, batch):
+    encoded, frames = batch
+    joint = JointBeam(
+        model,
+        tokeniser,
+        beam_size=4,
+        ctc_weight=0.0 if fusion == "none" else 0.4,
+        lm=lm if fusion in ("ctc + lm", "all") else None,
+        lm_weight=0.5,
+        ngram=ngram if fusion in ("ctc + n-gram", "all") else None,
+        ngram_weight=0.3,
+        max_decode_ratio=0.7,
+    )
+    alone = [
+        joint(encoded[i : i + 1, :n], frames[i : i + 1])[0] for i, n in enumerate(frames.tolist())
+    ]
+    padded = encoded.masked_fill(torch.arange(14)[:, None] >= frames[:, None, None], 50.0)
+    assert joint(encoded, frames) == alone
+    assert joint(padded.flip(0), frames.flip(0)) == alone[::-1]
+    assert alone[2] == []
+    assert len({tuple(tokens) for tokens in alone}) > 3
+    for tokens, count in zip(alone, frames.tolist()):
+        assert len(tokens) <= max(1, int(0.7 * count))
+        assert not {tokeniser.blank, tokeniser.bos, tokeniser.eos} & set(tokens)
+
+
+def attention_score(model, tokeniser, encoded, tokens):
+    target = torch.tensor([[tokeniser.bos, *tokens]])
+    with torch.no_grad():
+        states, _ = model.transformer.decode(target, encoded, torch.tensor([encoded.shape[1]]))
+        log_probs = model.seq_lin(states)[0].log_softmax(-1)
+    return sum(float(log_probs[i, token]) for i, token in enumerate([*tokens, tokeniser.eos]))
+
+
+def ctc_score(model, tokeniser, encoded, tokens):
+    """Log p_ctc(tokens), all alignments enumerated."""
+    with torch.no_grad():
+        log_probs = model.ctc_lin(encoded)[0].log_softmax(-1)
+    scores = [
+        sum(float(row[label]) for row, label in zip(log_probs, path))
+        for path in itertools.product({tokeniser.blank, *tokens}, repeat=len(log_probs))
+        if [label for label, _ in itertools.groupby(path) if label != tokeniser.blank] == tokens
+    ]
+    return torch.tensor(scores, dtype=torch.double).logsumexp(0).item() if scores else float("-inf")
+
+
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.4, 0.9])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_wide_beam_finds_the_best_of_all_hypotheses(ctc_weight, seed):
+    tokeniser = CharacterTokeniser("AB")
+    model = model_of(tokeniser, seed, scale=2.0)
+    encoded = torch.randn(1, 3, WIDTH)
+    words = [tokeniser.unk, *tokeniser.encode("A B")]
+    scores = {}
+    for length in range(4):
+        for tokens in itertools.product(words, repeat=length):
+            score = (1 - ctc_weight) * attention_score(model, tokeniser, encoded, [*tokens])
+            if ctc_weight:
+                score += ctc_weight * ctc_score(model, tokeniser, encoded, [*tokens])
+            scores[tokens] = score / (length + 1)
+    joint = JointBeam(model, tokeniser, beam_size=200, ctc_weight=ctc_weight, candidates=1.0)
+    assert tuple(joint(encoded, torch.tensor([3]))[0]) == max(scores, key=scores.get)
+
+
+def test_an_empty_hypothesis_is_an_empty_list(tokeniser):
+    model = model_of(tokeniser)
+    with torch.no_grad():
+        model.seq_lin.bias[tokeniser.eos] = 60.0
+        model.ctc_lin.bias[tokeniser.blank] = 60.0
+    assert JointBeam(model, tokeniser, beam_size=3)(
+        torch.randn(2, 6, WIDTH), torch.tensor([6, 3])
+    ) == [[], []]
+    assert JointBeam(model, tokeniser)(torch.randn(2, 6, WIDTH), torch.tensor([0, 0])) == [[], []]
+
+
+def test_a_cut_hypothesis_keeps_all_its_tokens(tokeniser):
+    model = model_of(tokeniser)
+    with torch.no_grad():
+        model.seq_lin.bias[tokeniser.eos] = -60.0
+    found = JointBeam(model, tokeniser, ctc_weight=0.0, max_decode_ratio=0.5)(
+        torch.randn(2, 10, WIDTH), torch.tensor([10, 4])
+    )
+    assert [len(tokens) for tokens in found] == [5, 2]
+
+
+def test_fusion_changes_the_outcome_the_way_it_leans(model, tokeniser, ngram, batch):
+    encoded, frames = batch
+
+    def letters(**fusion):
+        found = JointBeam(model, tokeniser, ctc_weight=0.0, max_decode_ratio=0.9, **fusion)(
+            encoded, frames
+        )
+        return [tokeniser.decode(tokens) for tokens in found]
+
+    b_ngram = estimate_token_ngram(["B" * 14] * 3, tokeniser, ngram.with_name("b.arpa"), order=2)
+    assert letters(ngram=b_ngram, ngram_weight=50.0)[0].strip("B") == ""
+    assert letters()[0].strip("B") != ""
+
+
+def test_searching_leaves_training_possible(tokeniser, batch):
+    model = model_of(tokeniser)
+    JointBeam(model, tokeniser, beam_size=2, max_decode_ratio=0.3)(*batch)
+    states, _ = model.transformer.decode(torch.tensor([[1, 4]]), batch[0][:1], torch.tensor([14]))
+    model.seq_lin(states).sum().backward()
+    assert model.seq_lin.weight.grad is not None
+
+
+def test_refusals(model, tokeniser, tmp_path):
+    with pytest.raises(UserError, match="no n-gram at .*none.arpa"):
+        JointBeam(model, tokeniser, ngram=tmp_path / "none.arpa")
+    with pytest.raises(UserError, match="ctc_weight 1.0"):
+        JointBeam(model, tokeniser, ctc_weight=1.0)
+    with pytest.raises(UserError, match="bos and eos"):
+        JointBeam(model, CharacterTokeniser("ABCD", seq2seq=False))
+    with pytest.raises(UserError, match="attention decoder"):
+        JointBeam(SimpleNamespace(seq_lin=None), tokeniser)

@@ -1,0 +1,198 @@
+"""The n-gram estimator against lmplz, against numbers that lmplz printed, and as a probability."""
+
+import gzip
+import itertools
+import random
+import shutil
+import subprocess
+
+import kenlm
+import pytest
+
+from speechbrain_recursive.data.grammar import sentences
+from speechbrain_recursive.decoding import ngram
+from speechbrain_recursive.decoding.ngram import estimate_ngram, read_unigrams
+from speechbrain_recursive.errors import UserError
+
+# printf 'A A A A A\nA A\nB A B A B A\n' | lmplz -o 3 --discount_fallback
+REPEATS = ["A A A A A", "A A", "B A B A B A"]
+REPEATS_BY_LMPLZ = {
+    "<unk>": (-0.90309, 0),
+    "<s>": (0, -0.30103),
+    "</s>": (-0.6812412, 0),
+    "A": (-0.42596874, -0.30103),
+    "B": (-0.5351132, -0.30103),
+    "A </s>": (-0.5168884, 0),
+    "<s> A": (-0.2833012, -0.033858262),
+    "A A": (-0.41172832, -0.0132282805),
+    "B A": (-0.1627273, -0.1653674),
+    "<s> B": (-0.50514996, -0.69897),
+    "A B": (-0.6093592, -0.033858262),
+    "A A </s>": (-0.48806098, 0),
+    "B A </s>": (-0.32375106, 0),
+    "<s> A A": (-0.36307353, 0),
+    "A A A": (-0.4249566, 0),
+    "<s> B A": (-0.028028725, 0),
+    "A B A": (-0.14816858, 0),
+    "B A B": (-0.6615712, 0),
+}
+
+
+def zipf(seed, words, count, longest):
+    rng = random.Random(seed)
+    names = [f"W{i}" for i in range(words)]
+    weights = [1 / (i + 1) for i in range(words)]
+    return [" ".join(rng.choices(names, weights, k=rng.randint(0, longest))) for _ in range(count)]
+
+
+TEXTS = {
+    "one word": ["A"],
+    "repeats": REPEATS,
+    "duplicates": ["THE CAT SAT"] * 7 + ["THE DOG"] * 2 + ["THE"],
+    "empty lines": ["", "A B", "", "C"],
+    "other spaces": ["É Ü\u00a0X", "\u65e5\u672c\u3000\u8a9e\té", "X\x0bY  Z"],
+    "grammar": sentences(4000, seed=3),
+    **{f"random {seed}": ["A", *zipf(seed, 1 + seed % 12, 5 * seed, 7)] for seed in range(12)},
+}
+
+
+def read(text):
+    """ARPA text -> {n-gram: (log10 probability, log10 back-off)}."""
+    rows = [line.split("\t") for line in text.split("\n") if "\t" in line]
+    return {row[1]: (float(row[0]), float(row[2]) if len(row) > 2 else 0.0) for row in rows}
+
+
+def assert_equal(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for words, (log_prob, backoff) in theirs.items():
+        assert 10 ** ours[words][0] == pytest.approx(10**log_prob, abs=1e-5), words
+        assert ours[words] == pytest.approx((log_prob, backoff), abs=1e-4), words
+
+
+@pytest.fixture
+def ours(monkeypatch, tmp_path):
+    """Estimates with our own code, whatever is on the PATH."""
+    monkeypatch.setattr(ngram.shutil, "which", lambda name: None)
+    return lambda text, order: estimate_ngram(text, tmp_path / f"ours{order}.arpa", order)
+
+
+def test_equals_what_lmplz_printed(ours):
+    assert_equal(read(ours(REPEATS, 3).read_text()), REPEATS_BY_LMPLZ)
+
+
+@pytest.mark.skipif(
+    not shutil.which("lmplz"), reason="lmplz is not on the PATH; build it from the kenlm sources"
+)
+@pytest.mark.parametrize("name", TEXTS)
+def test_equals_lmplz(name, ours):
+    text = "".join(line + "\n" for line in TEXTS[name]).encode()
+    for order in range(1, 6):
+        command = ["lmplz", "-o", str(order), "--discount_fallback", "-S", "200M"]
+        done = subprocess.run(command, input=text, capture_output=True, check=True)
+        assert_equal(
+            read(ours(TEXTS[name], order).read_text(encoding="utf-8")), read(done.stdout.decode())
+        )
+
+
+@pytest.mark.skipif(
+    not shutil.which("lmplz"), reason="lmplz is not on the PATH; build it from the kenlm sources"
+)
+def test_lmplz_is_used_where_it_is_on_the_path(tmp_path, monkeypatch):
+    monkeypatch.setattr(ngram, "kneser_ney", None)
+    assert_equal(
+        read(estimate_ngram(REPEATS, tmp_path / "lm.arpa", 3).read_text()), REPEATS_BY_LMPLZ
+    )
+
+
+@pytest.mark.parametrize("name", ["repeats", "duplicates", "empty lines", "random 7"])
+@pytest.mark.parametrize("order", [2, 4])
+def test_every_context_sums_to_one_in_kenlm(name, order, ours):
+    path = ours(TEXTS[name], order)
+    model = kenlm.Model(str(path))
+    words = [*read_unigrams(path), "</s>", "<unk>"]
+    for context in itertools.product(words[:-2], repeat=order - 1):
+        for start in ("BeginSentenceWrite", "NullContextWrite"):
+            state, following = kenlm.State(), kenlm.State()
+            getattr(model, start)(state)
+            for word in context[: 2 if len(words) > 6 else None]:
+                model.BaseScore(state, word, following)
+                state, following = following, state
+            total = sum(10 ** model.BaseScore(state, word, following) for word in words)
+            assert total == pytest.approx(1, abs=1e-5)
+
+
+def test_kenlm_scores_equal_a_walk_through_the_arpa(ours):
+    path = ours(sentences(300, seed=1), 4)
+    grams, model = read(path.read_text()), kenlm.Model(str(path))
+
+    def score(history, word):
+        if " ".join([*history, word]) in grams:
+            return grams[" ".join([*history, word])][0]
+        return grams.get(" ".join(history), (0, 0))[1] + score(history[1:], word)
+
+    for sentence in [*sentences(320, seed=1)[280:], "ZZZ THE ZZZ"]:
+        words = ["<s>", *(word if word in grams else "<unk>" for word in sentence.split()), "</s>"]
+        total = sum(score(words[max(0, i - 3) : i], words[i]) for i in range(1, len(words)))
+        assert model.score(sentence) == pytest.approx(total, abs=1e-4)
+
+
+def test_a_file_gives_what_its_lines_give(ours, tmp_path):
+    (tmp_path / "text.txt").write_text("A B\r\nB\u2028A\n\nC", encoding="utf-8", newline="")
+    from_file = ours(tmp_path / "text.txt", 2).read_text(encoding="utf-8")
+    assert from_file == ours(["A B", "B\u2028A", "", "C"], 2).read_text(encoding="utf-8")
+    assert "B\u2028A" in read(from_file)
+
+
+@pytest.mark.parametrize(
+    "text, order, message",
+    [
+        (["A", "B <s> C"], 2, "line 2: <s>"),
+        (["", " "], 2, "holds no words"),
+        (["A"], 7, "order 7"),
+        ("missing.txt", 2, "missing.txt"),
+    ],
+)
+def test_refusals(text, order, message, ours):
+    with pytest.raises(UserError, match=message):
+        ours(text, order)
+
+
+def test_text_that_is_not_utf8_is_refused(ours, tmp_path):
+    (tmp_path / "latin.txt").write_bytes("ÉTÉ".encode("latin-1"))
+    with pytest.raises(UserError, match="latin.txt is not UTF-8"):
+        ours(tmp_path / "latin.txt", 2)
+
+
+def test_a_failure_leaves_no_arpa_behind(ours, tmp_path):
+    with pytest.raises(UserError):
+        ours(["A", "<unk>"], 2)
+    assert not list(tmp_path.glob("*.arpa"))
+
+
+def test_unigrams_of_all_formats(ours, tmp_path):
+    path = ours(["A B", "C"], 2)
+    assert read_unigrams(path) == ["A", "B", "C"]
+    zipped = tmp_path / "lm.arpa.gz"
+    zipped.write_bytes(gzip.compress(b"\n" + path.read_bytes()))
+    assert read_unigrams(zipped) == ["A", "B", "C"]
+    binary = tmp_path / "lm.bin"
+    binary.write_bytes(
+        ngram.BINARY + b" format version 5\n\0" + bytes(range(256)) + b"<unk>\0<s>\0</s>\0B\0A\0"
+    )
+    assert read_unigrams(binary) == ["B", "A"]
+    with pytest.raises(UserError, match="neither"):
+        text = tmp_path / "plain.txt"
+        text.write_text("A B\n")
+        read_unigrams(text)
+
+
+@pytest.mark.skipif(
+    not shutil.which("build_binary"), reason="KenLM's build_binary is not on the PATH"
+)
+@pytest.mark.parametrize("kind", ["probing", "trie"])
+def test_unigrams_of_a_real_binary(kind, ours, tmp_path):
+    path = ours(["A B", "C"], 2)
+    subprocess.run(
+        ["build_binary", kind, path, tmp_path / "lm.bin"], check=True, capture_output=True
+    )
+    assert sorted(read_unigrams(tmp_path / "lm.bin")) == ["A", "B", "C"]
