@@ -1,0 +1,1 @@
+"""Seams that tell a recurrent block where it is: each starts as the identity."""

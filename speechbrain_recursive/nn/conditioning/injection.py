@@ -1,0 +1,49 @@
+"""Injection of a block's entry state into each of its loops."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from speechbrain_recursive.nn.state import Seam
+
+
+class StateInjection(Seam):
+    """Every loop but the first begins from ``h(r) + gain * z0``.
+
+    ``z0`` is the state with which the block was entered, and the gain, one learnt number, starts at
+    zero: the identity. Since every loop reads ``z0``, the layers below the block have a gradient
+    under ``grad_loops``, as soon as the gain has left zero.
+
+    Example
+    -------
+    >>> from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
+    >>> from speechbrain_recursive.nn.encoder import RecursiveEncoder
+    >>> from speechbrain_recursive.nn.schedule import latent
+    >>> stock = TransformerEncoder(2, nhead=2, d_ffn=16, d_model=8)
+    >>> seams = {"recurrent": [StateInjection()]}
+    >>> encoder = RecursiveEncoder(stock, latent(1, 4, 1, 0), seams, grad_loops=2)
+    >>> encoder(torch.rand(2, 10, 8))[0].shape
+    torch.Size([2, 10, 8])
+    """
+
+    injects = True
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def before_loop(self, state):
+        """Remember z0 at loop 0; add it to every later loop's beginning.
+
+        Arguments
+        ---------
+        state : State
+
+        Returns
+        -------
+        State
+        """
+        if state.step.loop == 0:
+            return replace(state, memory={**state.memory, "z0": state.x})
+        return replace(state, x=state.x + self.gain * state.memory["z0"])
