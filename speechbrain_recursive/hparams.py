@@ -91,6 +91,38 @@ def load(path, overrides=None, device=None):
         raise UserError(f"{path}: {_one_line(error)}") from error
 
 
+def load_trained(folder):
+    """Build the model of a results folder with the weights that were evaluated.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        With ``hyperparams.yaml`` and ``model.ckpt``.
+
+    Returns
+    -------
+    torch.nn.Module
+        The model, in eval mode.
+    dict
+        All hyperparameters.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no finished run, or its weights are not those of its YAML.
+    """
+    folder = Path(folder)
+    weights = folder / "model.ckpt"
+    if not weights.is_file():
+        raise UserError(f"{folder} holds no finished run: there is no {weights.name}")
+    hparams, _ = load(folder / "hyperparams.yaml")
+    try:
+        hparams["model"].load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except RuntimeError as error:
+        raise UserError(f"{weights} does not fit its hyperparams.yaml: {_one_line(error)}") from error
+    return hparams["model"].eval(), hparams
+
+
 def _merged(path, above):
     if not path.is_file():
         raise UserError(f"{path} is not there" + (f" (base of {above[-1]})" if above else ""))

@@ -76,6 +76,64 @@ def multiply_adds(forward: Callable[[], object]) -> int:
     return counter.get_total_flops() // 2
 
 
+def multiply_adds_per_second(model, loops=None, seconds: int = 10) -> int:
+    """Multiply-adds of recognising one second of audio, from normalised features on.
+
+    Arguments
+    ---------
+    model : Recogniser
+        On any device, ``meta`` included.
+    loops : int or dict, optional
+        Loop counts; those of the model's own schedule by default.
+    seconds : int
+        Length of the utterance that is counted, alone in its batch.
+
+    Returns
+    -------
+    int
+        Of the encoder with its front-end and CTC head; the attention decoder runs by token, not by
+        second, and is left out.
+    """
+    features, frames = _silence(model, seconds)
+    return multiply_adds(lambda: model.from_features(features, frames, loops=loops)) // seconds
+
+
+def training_step_activation_bytes(model, seconds: int = 10, tokens_per_second: int = 5) -> int:
+    """Peak activation memory of training a recogniser on one utterance.
+
+    Arguments
+    ---------
+    model : Recogniser
+        In training mode, on any device, ``meta`` included.
+    seconds : int
+        Length of the utterance.
+    tokens_per_second : int
+        How many tokens the attention decoder is given, if there is one.
+
+    Returns
+    -------
+    int
+        Bytes; see :func:`peak_activation_bytes`.
+    """
+    features, frames = _silence(model, seconds)
+    tokens = torch.ones(1, seconds * tokens_per_second, dtype=torch.long, device=features.device)
+
+    def loss():
+        outputs = model.from_features(features, frames, tokens)
+        found = [outputs.log_probs] if outputs.decoded is None else [outputs.log_probs, outputs.decoded]
+        return sum(log_probs.sum() for log_probs in found)
+
+    return peak_activation_bytes(loss)
+
+
+def _silence(model, seconds):
+    """Features [1, T, F] of so many seconds, and their number [1]."""
+    device = next(model.parameters()).device
+    n_frames = 1 + seconds * model.sample_rate // model.compute_features.compute_STFT.hop_length
+    features = torch.zeros(1, n_frames, model.compute_features.compute_fbanks.n_mels, device=device)
+    return features, torch.full((1,), n_frames, device=device)
+
+
 def _cpu_attention_flops(query, key, value, *args, out_shape=None, **kwargs) -> int:
     return sdpa_flop_count(query, key, value)
 

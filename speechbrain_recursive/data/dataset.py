@@ -45,12 +45,12 @@ def read_audio(path, sample_rate=SAMPLE_RATE):
     return signal
 
 
-def make_dataset(manifest, tokeniser):
-    """The dataset of one manifest.
+def make_dataset(manifests, tokeniser):
+    """The dataset of one or several manifests.
 
     Arguments
     ---------
-    manifest : str or Path
+    manifests : sequence of (str or Path)
         What a prepare function wrote.
     tokeniser : CharacterTokeniser or SentencePieceTokeniser
         For the transcripts.
@@ -66,7 +66,7 @@ def make_dataset(manifest, tokeniser):
     Raises
     ------
     UserError
-        If the manifest is not one, or (when an item is read) if its audio cannot be decoded.
+        If a manifest is not one, or (when an item is read) if its audio cannot be decoded.
     """
 
     @takes("wav", "duration", "unreadable")
@@ -74,6 +74,41 @@ def make_dataset(manifest, tokeniser):
     def audio(wav, duration, unreadable):
         return torch.zeros(round(duration * SAMPLE_RATE)) if unreadable else read_audio(wav)
 
+    rows = _rows(manifests)
+    for row in rows.values():
+        row["unreadable"] = bool(row["unreadable"])
+    text, names = _text(tokeniser)
+    keys = ["id", "sig", "wrd", *names, "unreadable"]
+    return DynamicItemDataset(rows, dynamic_items=[audio, text], output_keys=keys)
+
+
+def make_text_dataset(manifests, tokeniser):
+    """The transcripts of manifests, without their audio, for a language model.
+
+    Arguments
+    ---------
+    manifests, tokeniser
+        As in :func:`make_dataset`; the tokeniser has <bos> and <eos>.
+
+    Returns
+    -------
+    DynamicItemDataset
+        Each item has ``id``, ``wrd``, ``tokens``, ``tokens_bos`` and ``tokens_eos``. Its length, by
+        which loaders limit their batches, is its number of tokens with <eos>, not its seconds.
+    """
+    rows = _rows(manifests)
+    for row in rows.values():
+        row["duration"] = len(tokeniser.encode(row["wrd"])) + 1
+    text, names = _text(tokeniser)
+    return DynamicItemDataset(rows, dynamic_items=[text], output_keys=["id", "wrd", *names])
+
+
+def _rows(manifests):
+    return {name: row for manifest in manifests for name, row in read_manifest(manifest).items()}
+
+
+def _text(tokeniser):
+    """The pipeline from ``wrd`` to token tensors, and their names."""
     names = ["tokens"] if tokeniser.bos is None else ["tokens", "tokens_bos", "tokens_eos"]
 
     @takes("wrd")
@@ -85,11 +120,7 @@ def make_dataset(manifest, tokeniser):
             yield torch.tensor([tokeniser.bos, *ids])
             yield torch.tensor([*ids, tokeniser.eos])
 
-    rows = read_manifest(manifest)
-    for row in rows.values():
-        row["unreadable"] = bool(row["unreadable"])
-    keys = ["id", "sig", "wrd", *names, "unreadable"]
-    return DynamicItemDataset(rows, dynamic_items=[audio, text], output_keys=keys)
+    return text, names
 
 
 def train_loader(

@@ -43,7 +43,7 @@ class Recogniser(nn.Module):
     compute_features : torch.nn.Module
         SpeechBrain's ``Fbank``.
     normalize : torch.nn.Module
-        SpeechBrain's ``InputNormalization``.
+        SpeechBrain's ``InputNormalization`` with ``norm_type: sentence``.
     frontend : torch.nn.Module
         SpeechBrain's ``ConvolutionFrontEnd``.
     transformer : RecursiveTransformerASR
@@ -56,11 +56,14 @@ class Recogniser(nn.Module):
     Raises
     ------
     ValueError
-        If the front-end's convolutions do not pad by reflection.
+        If the front-end's convolutions do not pad by reflection, or the normaliser keeps statistics,
+        which would not travel with the weights.
     """
 
     def __init__(self, compute_features, normalize, frontend, transformer, d_model, n_tokens):
         super().__init__()
+        if normalize.norm_type != "sentence":
+            raise ValueError(f"norm_type is {normalize.norm_type}; the recogniser needs sentence")
         self.compute_features = compute_features
         self.normalize = normalize
         self.frontend = FrontEnd(frontend)
@@ -96,7 +99,6 @@ class Recogniser(nn.Module):
         taps=(),
         augment=None,
         dynchunktrain_config=None,
-        epoch=None,
     ):
         """Recognise a batch of waveforms.
 
@@ -116,16 +118,23 @@ class Recogniser(nn.Module):
             From features [B, T, F] and relative lengths [B] to augmented features of the same shape.
         dynchunktrain_config : DynChunkTrainConfig, optional
             Chunked attention and convolution.
-        epoch : int, optional
-            Lets a global normaliser stop updating its statistics.
 
         Returns
         -------
         Outputs
         """
-        features, frames = self.features(wavs, wav_lens, epoch)
+        features, frames = self.features(wavs, wav_lens)
         if augment is not None:
             features = augment(features, frames / features.shape[1])
+        return self.from_features(features, frames, tokens_bos, loops, taps, dynchunktrain_config)
+
+    def from_features(
+        self, features, frames, tokens_bos=None, loops=None, taps=(), dynchunktrain_config=None
+    ):
+        """Recognise a batch of normalised features [B, T, F] of so many real frames [B].
+
+        The other arguments and the result are those of :meth:`forward`.
+        """
         x, frames = self.frontend(features, frames)
         state = self.transformer.enter(x, frames / x.shape[1], dynchunktrain_config)
         trace = self.transformer.encoder.run(replace(state, readout=self.readout), None, loops, taps)
@@ -138,7 +147,7 @@ class Recogniser(nn.Module):
         log_probs = self.ctc_lin(encoded).float().log_softmax(-1)
         return Outputs(encoded, frames, log_probs, decoded, trace.taps)
 
-    def features(self, wavs, wav_lens, epoch=None):
+    def features(self, wavs, wav_lens):
         """Normalised log-Mel features.
 
         Arguments
@@ -147,8 +156,6 @@ class Recogniser(nn.Module):
             [B, S].
         wav_lens : torch.Tensor
             Relative lengths [B].
-        epoch : int, optional
-            See :meth:`forward`.
 
         Returns
         -------
@@ -161,7 +168,7 @@ class Recogniser(nn.Module):
         frames = 1 + samples // self.compute_features.compute_STFT.hop_length
         features = self.compute_features(wavs)
         # The normaliser takes every frame below length * T, so half a frame keeps it off rounding.
-        return self.normalize(features, (frames - 0.5) / features.shape[1], epoch), frames
+        return self.normalize(features, (frames - 0.5) / features.shape[1]), frames
 
     def readout(self, x):
         """Token logits [B, T, V] of hidden states [B, T, d] from anywhere in the encoder."""

@@ -1,23 +1,21 @@
-"""The one Brain of every recipe. What differs between papers is composed in YAML."""
+"""The one training loop of every recipe. What differs between papers is composed in YAML."""
 
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_recursive.analysis.wer import error_rate
-from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.training.rng import RandomState
 
 logger = get_logger(__name__)
 
 
 class Brain(sb.Brain):
-    """Trains a recogniser on a weighted sum of objectives, at loop counts drawn for each step.
+    """SpeechBrain's Brain with a weighted sum of objectives, and a training that resumes exactly.
 
-    Reads from the hyperparameters: ``objective``, ``loop_policy``, ``lr_scheduler``,
-    ``fea_augment``, ``dynamic_chunks``, ``epoch_counter``, ``keep_checkpoints`` and the train
-    loggers that :func:`speechbrain_recursive.training.run.run` has made.
+    Of the hyperparameters it reads ``objective``, ``lr_scheduler``, ``epoch_counter``,
+    ``keep_checkpoints`` and ``train_loggers``. A task derives from it and says what the model is given
+    (:meth:`compute_forward`) and how its dev error is counted (:meth:`observe`, :meth:`dev_error`).
 
     Arguments
     ---------
@@ -27,69 +25,60 @@ class Brain(sb.Brain):
         The stock Brain's arguments.
     """
 
+    error_name = "error"
+
     def __init__(self, tokeniser, **kwargs):
         super().__init__(**kwargs)
         self.tokeniser = tokeniser
         self.skipped_steps = 0
-        self.rng = RandomState()
         if self.checkpointer is not None:
             self.checkpointer.add_recoverables(
                 {
-                    "rng": self.rng,
+                    "rng": RandomState(),
                     "epoch_counter": self.hparams.epoch_counter,
                     "lr_scheduler": self.hparams.lr_scheduler,
                 }
             )
 
-    def compute_forward(self, batch, stage):
-        """Run the model: drawn loops and augmentation in training, the trained loop count otherwise."""
-        batch = batch.to(self.device)
-        wavs, wav_lens = batch.sig
-        training = stage == sb.Stage.TRAIN
-        return self.modules.model(
-            wavs,
-            wav_lens,
-            tokens_bos=batch.tokens_bos.data if self.tokeniser.bos is not None else None,
-            loops=self._draw_loops(wavs, wav_lens) if training else self.hparams.loop_policy.trained,
-            augment=self._augment if training and self.hparams.fea_augment else None,
-            dynchunktrain_config=self._draw_chunks(stage),
-            epoch=self.hparams.epoch_counter.current,
-        )
+    def observe(self, outputs, batch):
+        """Count what the dev error needs of one batch."""
+        raise TypeError(f"{type(self).__name__} counts no dev error")
+
+    def dev_error(self):
+        """The dev error of the batches that were observed (float, lower is better)."""
+        raise TypeError(f"{type(self).__name__} counts no dev error")
 
     def compute_objectives(self, outputs, batch, stage):
-        """Weigh the objectives; in validation also count errors of greedy decoding."""
+        """The weighted sum of the objectives; in validation the batch is observed as well."""
         total, parts = self.hparams.objective(outputs, batch)
         for name, value in parts.items():
             self.losses.setdefault(name, []).append(value.detach())
         if stage == sb.Stage.VALID:
-            for uid, ids, words in zip(batch.id, greedy(outputs.log_probs, outputs.frames), batch.wrd):
-                self.hypotheses.append((uid, words.split(), self.tokeniser.decode(ids).split()))
+            self.observe(outputs, batch)
         return total
 
     def on_stage_start(self, stage, epoch=None):
         """Start the counts of a stage."""
         self.losses = {}
-        self.hypotheses = []
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
-        """Log; after validation, save a checkpoint with its error at the trained loop count."""
+        """Log; after validation, save a checkpoint and keep the best ones."""
         stats = {"loss": float(stage_loss)}
         stats.update({name: float(torch.stack(some).mean()) for name, some in self.losses.items()})
         if stage == sb.Stage.TRAIN:
             self.train_stats = {**stats, "skipped steps": self.skipped_steps}
             return
-        stats["WER"] = error_rate(self.hypotheses).wer
+        error = stats[self.error_name] = self.dev_error()
         if if_main_process():
+            lr = self.optimizer.param_groups[0]["lr"]
+            progress = {"epoch": epoch, "step": self.optimizer_step, "lr": lr}
             for train_logger in self.hparams.train_loggers:
-                train_logger.log_stats(
-                    {"epoch": epoch, "step": self.optimizer_step, "lr": self._lr()},
-                    train_stats=self.train_stats,
-                    valid_stats=stats,
-                )
-        if self.checkpointer is not None:
-            self.checkpointer.save_and_keep_best(
-                {"WER": stats["WER"], "epoch": epoch}, min_key="WER", keep=self.hparams.keep_checkpoints
-            )
+                train_logger.log_stats(progress, train_stats=self.train_stats, valid_stats=stats)
+        self.checkpointer.save_and_keep_best(
+            {self.error_name: error, "epoch": epoch},
+            min_key=self.error_name,
+            keep=self.hparams.keep_checkpoints,
+        )
 
     def fit(self, epoch_counter, train_set, *args, **kwargs):
         """Train for all epochs, or until the budget of steps is spent."""
@@ -104,11 +93,11 @@ class Brain(sb.Brain):
             self.hparams.epoch_counter.limit = self.hparams.epoch_counter.current
 
     def fit_batch(self, batch):
-        """One batch; unlike the stock method, the last group of an epoch may be incomplete."""
+        """One batch; unlike in the stock method, the last group of an epoch may be incomplete."""
         size = self.grad_accumulation_factor
-        last = self.step == self.epoch_batches
-        group = (self.epoch_batches - 1) % size + 1 if self._in_last_group() else size
-        should_step = last or self.step % size == 0
+        in_last_group = (self.step - 1) // size == (self.epoch_batches - 1) // size
+        group = (self.epoch_batches - 1) % size + 1 if in_last_group else size
+        should_step = self.step % size == 0 or self.step == self.epoch_batches
         with self.no_sync(not should_step):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
@@ -137,29 +126,12 @@ class Brain(sb.Brain):
         self.optimizer_step += 1
 
     def _fit_train(self, train_set, epoch, enable):
+        self.train_sampler.set_epoch(epoch)  # before its length is read, which changes by epoch
         self.epoch_batches = len(train_set)
         super()._fit_train(train_set, epoch, enable)
 
-    def _in_last_group(self):
-        size = self.grad_accumulation_factor
-        return (self.step - 1) // size == (self.epoch_batches - 1) // size
-
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
-        """Only where no gradient is being accumulated, and where there is more of the epoch to come."""
+        """Not while a gradient is being accumulated, and not where validation comes next."""
         between = self.step % self.grad_accumulation_factor == 0 and self.step < self.epoch_batches
-        return between and super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
-
-    def _draw_loops(self, wavs, wav_lens):
-        seconds = wav_lens * wavs.shape[1] / self.hparams.sample_rate
-        return self.hparams.loop_policy(
-            step=self.optimizer_step, total_steps=self.total_steps, seconds=seconds
-        )
-
-    def _augment(self, features, lengths):
-        return self.hparams.fea_augment(features, lengths)[0]
-
-    def _draw_chunks(self, stage):
-        return self.hparams.dynamic_chunks(stage) if self.hparams.dynamic_chunks else None
-
-    def _lr(self):
-        return self.optimizer.param_groups[0]["lr"]
+        more = between and not self._optimizer_step_limit_exceeded
+        return more and super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)

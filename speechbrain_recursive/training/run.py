@@ -1,6 +1,7 @@
 """One recipe run from the command line to the report; every recipe's ``train.py`` calls it."""
 
 import importlib.util
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -8,26 +9,21 @@ from pathlib import Path
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
-from speechbrain.utils.logger import get_logger
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
-from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds
-from speechbrain_recursive.analysis.report import environment, write_report
 from speechbrain_recursive.data.build_tokeniser import build_tokeniser
-from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_loader
-from speechbrain_recursive.data.manifest import read_manifest
-from speechbrain_recursive.decoding.ngram import estimate_ngram
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load
 from speechbrain_recursive.training.averaging import average_checkpoints
-from speechbrain_recursive.training.brain import Brain
-from speechbrain_recursive.training.evaluation import evaluate
-
-logger = get_logger(__name__)
+from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
 
 
 def run(prepare, synthesise, argv=None):
-    """Prepare, train, decode and report.
+    """Prepare, train, evaluate and report.
+
+    The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokeniser.json``,
+    ``model.ckpt`` (the weights that were evaluated), the report and the logs; ``save`` holds the
+    checkpoints to resume from.
 
     Mistakes that the person at the keyboard can mend end the program with one line.
 
@@ -59,36 +55,27 @@ def _run(prepare, synthesise, argv):
     manifests = _corpus(prepare, synthesise, hparams)
     train = [manifests[split] for split in hparams["train_splits"]]
     tokeniser = _tokeniser(hparams, train)
-    loader = train_loader(
-        make_dataset(train[0], tokeniser),
-        max_batch_seconds=hparams["max_batch_seconds"],
-        num_workers=hparams["num_workers"],
-        seed=hparams["seed"],
-    )
-    loaders = {
-        split: eval_loader(
-            make_dataset(manifests[split], tokeniser),
-            max_batch_seconds=hparams["eval_batch_seconds"],
-            num_workers=hparams["num_workers"],
-        )
-        for split in (*hparams["dev_splits"], *hparams["test_splits"])
-    }
+    loader, others = hparams["brain"].loaders(hparams, manifests, tokeniser)
     _warm_start(hparams)
     hparams["train_loggers"] = _train_loggers(hparams) if if_main_process() else []
-    brain = Brain(
+    brain = hparams["brain"](
         tokeniser,
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=run_opts,
-        checkpointer=hparams["checkpointer"],
+        checkpointer=AtomicCheckpointer(
+            folder / "save",
+            recoverables={"model": hparams["model"], "loader": loader},
+            schedule=hparams["schedule"],
+        ),
     )
     brain.train_sampler = loader.batch_sampler
-    hparams["checkpointer"].add_recoverable("loader", loader)
-    brain.fit(hparams["epoch_counter"], loader, loaders[hparams["dev_splits"][0]])
+    brain.fit(hparams["epoch_counter"], loader, others[hparams["dev_splits"][0]])
     if if_main_process():
-        tests = {split: loaders[split] for split in hparams["test_splits"]}
-        _evaluate(brain, tests, train, hparams, argv)
+        _keep_best(brain, folder / "model.ckpt")
+        tests = {split: others[split] for split in hparams["test_splits"]}
+        brain.report(tests, train, shlex.join(["python", "train.py", *argv]))
 
 
 def _corpus(prepare, synthesise, hparams):
@@ -115,22 +102,19 @@ def _tokeniser(hparams, train):
     run_on_main(build_tokeniser, kwargs=options)
     tokeniser = build_tokeniser(**options)
     if len(tokeniser) != hparams["n_tokens"]:
-        raise UserError(
-            f"n_tokens is {hparams['n_tokens']}, but the tokeniser has {len(tokeniser)} pieces"
-        )
+        raise UserError(f"n_tokens is {hparams['n_tokens']}, the tokeniser has {len(tokeniser)} pieces")
     return tokeniser
 
 
 def _warm_start(hparams):
-    """Start from the weights of another model with the same keys, such as a stock one."""
+    """Start from the weights of another model with the same keys."""
     path = hparams["warm_start"]
     if path is None:
         return
     if not Path(path).is_file():
         raise UserError(f"warm_start: there is no {path}")
-    weights = torch.load(path, map_location="cpu", weights_only=True)
     try:
-        hparams["model"].load_state_dict(weights)
+        hparams["model"].load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except RuntimeError as error:
         raise UserError(f"warm_start: {path} does not fit: {' '.join(str(error).split())}") from error
 
@@ -149,48 +133,15 @@ def _train_loggers(hparams):
     return loggers
 
 
-def _evaluate(brain, loaders, train, hparams, argv):
-    """Decode the test sets with the best checkpoints and write the report."""
-    model, folder = hparams["model"], Path(hparams["output_folder"])
-    best = brain.checkpointer.find_intact(hparams["average_checkpoints"], min_key="WER")
-    if best:
-        model.load_state_dict(average_checkpoints(best, "model"))
-    model.eval()
-    arpa = hparams["ngram"]
-    if arpa is None:
-        words = (row["wrd"] for manifest in train for row in read_manifest(manifest).values())
-        arpa = estimate_ngram(words, folder / "ngram.arpa", hparams["ngram_order"])
-    joint = hparams["joint_beam"] if model.seq_lin is not None else None
-    trained = hparams["loop_policy"].trained
-    found = evaluate(
-        model,
-        loaders,
-        brain.tokeniser,
-        hparams["eval_loops"],
-        trained,
-        ngram=hparams["ngram_beam"](brain.tokeniser, arpa),
-        joint=joint(model, brain.tokeniser) if joint else None,
-        progressbar=not brain.noprogressbar,
-    )
-    info = {
-        "schedule": str(model.schedule),
-        "logical_depth": len(model.schedule),
-        "parameters": count_parameters(model.parts()),
-        "multiply_adds_per_second": _multiply_adds(model, {row["loops"] for row in found.rows}),
-        "seed": hparams["seed"],
-        "command": shlex.join(["python", "train.py", *argv]),
-        "steps": brain.optimizer_step,
-        "synthetic": hparams["data_folder"] is None,
-        **environment(),
-    }
-    write_report(folder, found.rows, info, found.worst)
-
-
-def _multiply_adds(model, loop_counts, seconds=10):
-    device = next(model.parameters()).device
-    wavs, lens = torch.zeros(1, seconds * model.sample_rate, device=device), torch.ones(1, device=device)
-    with torch.no_grad():
-        return {
-            loops: multiply_adds(lambda loops=loops: model(wavs, lens, loops=loops)) // seconds
-            for loops in sorted(loop_counts)
-        }
+def _keep_best(brain, path):
+    """Average the best checkpoints into the model, and keep its weights by themselves."""
+    best = brain.checkpointer.find_intact(brain.hparams.average_checkpoints, min_key=brain.error_name)
+    if not best:
+        raise UserError(
+            f"{brain.checkpointer.checkpoints_dir}: there is no intact checkpoint to evaluate"
+        )
+    weights = average_checkpoints(best, "model")
+    brain.hparams.model.load_state_dict(weights)
+    partial = path.with_suffix(".partial")
+    torch.save(weights, partial)
+    os.replace(partial, path)

@@ -1,0 +1,72 @@
+"""What a recipe's recogniser costs, told without any corpus and without allocating its weights."""
+
+from speechbrain_recursive.analysis.cost import (
+    count_parameters,
+    multiply_adds_per_second,
+    training_step_activation_bytes,
+)
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hparams import load
+
+
+def describe(path, overrides=None):
+    """Describe a recipe's recogniser for ten seconds of audio in a batch of one.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        A recipe's YAML file.
+    overrides : dict, optional
+        Values that replace the file's own, such as ``{"loops": 8}``.
+
+    Returns
+    -------
+    dict
+        ``schedule`` (str), ``physical_layers``, ``logical_depth``, ``parameters`` (by part, with
+        ``encoder`` and ``total``), ``multiply_adds_per_second`` of audio, and
+        ``peak_activation_bytes`` of one training step.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be loaded, or describes no recogniser.
+    """
+    # What must be given for a run, but does not touch the model.
+    given = {"output_folder": "results", "data_folder": "data", **(overrides or {})}
+    hparams, _ = load(path, given, device="meta")
+    model = hparams["model"]
+    if not hasattr(model, "parts"):
+        raise UserError(f"{path} describes no recogniser, but a {type(model).__name__}")
+    return {
+        "schedule": str(model.schedule),
+        "physical_layers": model.schedule.n_layers,
+        "logical_depth": len(model.schedule),
+        "parameters": count_parameters(model.parts()),
+        "multiply_adds_per_second": multiply_adds_per_second(model),
+        "peak_activation_bytes": training_step_activation_bytes(model),
+    }
+
+
+def as_text(facts):
+    """The facts of :func:`describe` as lines for a terminal (str).
+
+    Example
+    -------
+    >>> print(as_text({"schedule": "(0)x3", "parameters": {"encoder": 2500000}}))
+    schedule                    (0)x3
+    parameters
+      encoder                   2.50 M
+    """
+    lines = []
+    for name, value in facts.items():
+        title = name.replace("_", " ")
+        if isinstance(value, dict):
+            lines.append(title)
+            lines += [f"  {part:<25} {count / 1e6:.2f} M" for part, count in value.items()]
+        elif name == "multiply_adds_per_second":
+            lines.append(f"{title:<27} {value / 1e9:.2f} G")
+        elif name == "peak_activation_bytes":
+            lines.append(f"{'peak activations':<27} {value / 2**20:.0f} MiB in a training step of 10 s")
+        else:
+            lines.append(f"{title:<27} {value}")
+    return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""Text of audio files, from a results folder, at any depth."""
+
+from pathlib import Path
+
+import torch
+
+from speechbrain_recursive.data.dataset import read_audio
+from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hparams import load_trained
+
+
+class Transcriber:
+    """A trained recogniser with its tokeniser.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        What a finished run left: ``hyperparams.yaml``, ``model.ckpt`` and ``tokeniser.json``. Loading
+        a YAML file runs what it says, so the folder must be one that you trust.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no finished run, or its weights are not those of its YAML.
+    """
+
+    def __init__(self, folder):
+        self.model, _ = load_trained(folder)
+        self.tokeniser = load_tokeniser(Path(folder) / "tokeniser.json")
+
+    @torch.no_grad()
+    def __call__(self, path, loops=None):
+        """Recognise one file, by greedy CTC decoding.
+
+        Arguments
+        ---------
+        path : str or pathlib.Path
+            Audio of any rate and number of channels.
+        loops : int, optional
+            Loop count of the blocks that recur; the one trained for by default.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        UserError
+            If the file is missing or no audio, is empty, or the loop count is below 1.
+        """
+        if not Path(path).is_file():
+            raise UserError(f"{path} is not there")
+        signal = read_audio(path, self.model.sample_rate)
+        if not len(signal):
+            raise UserError(f"{path} holds no audio")
+        if loops is not None and loops < 1:
+            raise UserError(f"--loops must be at least 1, got {loops}")
+        outputs = self.model(signal[None], torch.ones(1), loops=loops)
+        return self.tokeniser.decode(greedy(outputs.log_probs, outputs.frames)[0])

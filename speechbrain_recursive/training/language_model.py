@@ -1,0 +1,66 @@
+"""The task of modelling the language of transcripts, for shallow fusion in the joint search."""
+
+import math
+from types import SimpleNamespace
+
+import torch
+
+from speechbrain_recursive.data.dataset import eval_loader, make_text_dataset, train_loader
+from speechbrain_recursive.objectives.lengths import token_counts
+from speechbrain_recursive.training.brain import Brain
+from speechbrain_recursive.training.distributed import shard
+
+
+class LanguageModelling(Brain):
+    """Trains SpeechBrain's ``TransformerLM`` on the words of the training manifests.
+
+    Batches are measured in padded tokens (``max_batch_tokens``). The results folder is what a
+    recogniser's ``lm`` names.
+    """
+
+    error_name = "perplexity"
+
+    @staticmethod
+    def loaders(hparams, manifests, tokeniser):
+        """Batches by split; see :meth:`Recognition.loaders`."""
+        limit, workers = hparams["max_batch_tokens"], {"num_workers": hparams["num_workers"]}
+        train = make_text_dataset([manifests[split] for split in hparams["train_splits"]], tokeniser)
+        others = (*hparams["dev_splits"], *hparams["test_splits"])
+        return train_loader(train, limit, hparams["seed"], **shard(), **workers), {
+            split: eval_loader(make_text_dataset([manifests[split]], tokeniser), limit, **workers)
+            for split in others
+        }
+
+    def compute_forward(self, batch, stage):
+        """Log-probabilities of each next token, as ``decoded`` [B, U, V]."""
+        batch = batch.to(self.device)
+        return SimpleNamespace(decoded=self.modules.model(batch.tokens_bos.data).float().log_softmax(-1))
+
+    def on_stage_start(self, stage, epoch=None):
+        """Start the counts of a stage."""
+        super().on_stage_start(stage, epoch)
+        self.surprise, self.tokens = 0.0, 0
+
+    def observe(self, outputs, batch):
+        """Add up the surprise of every token, <eos> included."""
+        targets, counts = batch.tokens_eos.data, token_counts(batch.tokens_eos)
+        real = torch.arange(targets.shape[1], device=targets.device) < counts[:, None]
+        scores = outputs.decoded.gather(2, targets[..., None]).squeeze(2)
+        self.surprise -= float(scores[real].sum())
+        self.tokens += int(counts.sum())
+
+    def dev_error(self):
+        """Perplexity by token."""
+        return math.exp(self.surprise / self.tokens)
+
+    def report(self, loaders, train_manifests, command):
+        """Log the perplexity of the test sets; see :meth:`Recognition.report`."""
+        self.modules.eval()
+        for split, loader in loaders.items():
+            self.on_stage_start(None)
+            with torch.no_grad():
+                for batch in loader:
+                    self.observe(self.compute_forward(batch, None), batch)
+            for train_logger in self.hparams.train_loggers:
+                stats = {"perplexity": self.dev_error()}
+                train_logger.log_stats({"test set": split, "command": command}, test_stats=stats)

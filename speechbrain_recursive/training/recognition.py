@@ -1,0 +1,156 @@
+"""The task of recognising speech: loaders, forward pass, dev error and test report."""
+
+from pathlib import Path
+
+import speechbrain as sb
+
+from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
+from speechbrain_recursive.analysis.report import environment, write_report
+from speechbrain_recursive.analysis.wer import error_rate
+from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_loader
+from speechbrain_recursive.data.manifest import read_manifest
+from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.training.brain import Brain
+from speechbrain_recursive.training.distributed import shard
+from speechbrain_recursive.training.evaluation import evaluate
+
+
+class Recognition(Brain):
+    """Trains a recogniser at loop counts drawn for each step, and reports it at every loop count.
+
+    Of the hyperparameters it also reads ``loop_policy``, ``fea_augment``, ``dynamic_chunks`` and those
+    of decoding (``eval_loops``, ``ngram``, ``ngram_order``, ``ngram_beam``, ``joint_beam``).
+    """
+
+    error_name = "WER"
+
+    @staticmethod
+    def loaders(hparams, manifests, tokeniser):
+        """Batches by split.
+
+        Arguments
+        ---------
+        hparams : dict
+            With the names of the splits and the sizes of batches.
+        manifests : dict of str to pathlib.Path
+            By split.
+        tokeniser : object
+            For the transcripts.
+
+        Returns
+        -------
+        SaveableDataLoader
+            Training batches, of all training splits together.
+        dict of str to SaveableDataLoader
+            By split of dev and test.
+        """
+        train = make_dataset([manifests[split] for split in hparams["train_splits"]], tokeniser)
+        workers = {"num_workers": hparams["num_workers"]}
+        return (
+            train_loader(train, hparams["max_batch_seconds"], hparams["seed"], **shard(), **workers),
+            {
+                split: eval_loader(
+                    make_dataset([manifests[split]], tokeniser), hparams["eval_batch_seconds"], **workers
+                )
+                for split in (*hparams["dev_splits"], *hparams["test_splits"])
+            },
+        )
+
+    def compute_forward(self, batch, stage):
+        """Run the model: drawn loops and augmentation in training, the trained loop count otherwise."""
+        batch = batch.to(self.device)
+        wavs, wav_lens = batch.sig
+        training = stage == sb.Stage.TRAIN
+        return self.modules.model(
+            wavs,
+            wav_lens,
+            tokens_bos=batch.tokens_bos.data if self.tokeniser.bos is not None else None,
+            loops=self._draw_loops(wavs, wav_lens) if training else self.hparams.loop_policy.trained,
+            augment=self._augment if training and self.hparams.fea_augment else None,
+            dynchunktrain_config=self.hparams.dynamic_chunks and self.hparams.dynamic_chunks(stage),
+        )
+
+    def on_stage_start(self, stage, epoch=None):
+        """Start the counts of a stage."""
+        super().on_stage_start(stage, epoch)
+        self.hypotheses = []
+
+    def observe(self, outputs, batch):
+        """Decode greedily."""
+        decoded = greedy(outputs.log_probs, outputs.frames)
+        for uid, words, ids in zip(batch.id, batch.wrd, decoded, strict=True):
+            self.hypotheses.append((uid, words.split(), self.tokeniser.decode(ids).split()))
+
+    def dev_error(self):
+        """Greedy word error rate in percent, at the trained loop count."""
+        return error_rate(self.hypotheses).wer
+
+    def report(self, loaders, train_manifests, command):
+        """Decode test sets at every loop count and write the report.
+
+        Arguments
+        ---------
+        loaders : dict of str to DataLoader
+            By split.
+        train_manifests : list of pathlib.Path
+            Whose words the n-gram is estimated from, unless the recipe names one.
+        command : str
+            What the report says it was made by.
+        """
+        hparams, model = self.hparams, self.hparams.model
+        folder = Path(hparams.output_folder)
+        ngram = hparams.ngram
+        if ngram is None:
+            rows = (row for path in train_manifests for row in read_manifest(path).values())
+            ngram = folder / "ngram.arpa"
+            estimate_ngram((row["wrd"] for row in rows), ngram, hparams.ngram_order)
+        joint = None
+        if model.seq_lin is not None:
+            joint = hparams.joint_beam(model, self.tokeniser, lm=self._language_model())
+        found = evaluate(
+            model.eval(),
+            loaders,
+            self.tokeniser,
+            hparams.eval_loops,
+            hparams.loop_policy.trained,
+            ngram=hparams.ngram_beam(self.tokeniser, ngram),
+            joint=joint,
+            progressbar=not self.noprogressbar,
+        )
+        info = {
+            "schedule": str(model.schedule),
+            "logical_depth": len(model.schedule),
+            "parameters": count_parameters(model.parts()),
+            "multiply_adds_per_second": {
+                loops: multiply_adds_per_second(model, loops)
+                for loops in dict.fromkeys(row["loops"] for row in found.rows)
+            },
+            "seed": hparams.seed,
+            "steps": self.optimizer_step,
+            "command": command,
+            "synthetic": hparams.data_folder is None,
+            **environment(),
+        }
+        write_report(folder, found.rows, info, found.worst)
+
+    def _draw_loops(self, wavs, wav_lens):
+        seconds = wav_lens * wavs.shape[1] / self.hparams.sample_rate
+        return self.hparams.loop_policy(
+            step=self.optimizer_step, total_steps=self.total_steps, seconds=seconds
+        )
+
+    def _language_model(self):
+        """The LM of another run's folder, which must have the same tokens."""
+        folder = self.hparams.lm
+        if folder is None:
+            return None
+        if load_tokeniser(Path(folder) / "tokeniser.json").pieces != self.tokeniser.pieces:
+            raise UserError(f"lm: {folder} has other tokens than this recogniser; train it on the same")
+        return load_trained(folder)[0].to(self.device)
+
+    def _augment(self, features, lengths):
+        return self.hparams.fea_augment(features, lengths)[0]
