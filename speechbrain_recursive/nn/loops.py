@@ -74,8 +74,9 @@ class Proportional:
 
     def __call__(self, step, total_steps, seconds):
         """See :meth:`Fixed.__call__`; returns a LongTensor [B] on the device of ``seconds``."""
-        share = seconds.double() / self.max_seconds
-        return (self.trained * share).ceil().long().clamp(1, self.trained)
+        # Multiplied first: divided first, whole numbers of seconds would round past whole counts.
+        loops = (self.trained * seconds / self.max_seconds).ceil().long()
+        return loops.clamp(1, self.trained)
 
 
 class Growing:

@@ -35,6 +35,13 @@ def test_proportional_covers_its_range_and_ignores_the_batch():
     assert set(loops(0, 1, torch.linspace(0, 16, 500)).tolist()) == set(range(1, 21))
 
 
+def test_proportional_does_not_round_past_whole_counts():
+    seconds = torch.arange(1.0, 27.0)
+    for most in range(1, 21):
+        exact = [min(most, -(-most * second // 26)) for second in range(1, 27)]
+        assert Proportional(most, 26.0)(0, 1, seconds).tolist() == exact
+
+
 def test_growing_gives_every_count_an_equal_share():
     loops = Growing(4, inference=3)
     assert [loops(step, 12, SECONDS) for step in range(12)] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
