@@ -1,7 +1,6 @@
 """SpeechBrain's ``TransformerASR`` with a recursive encoder."""
 
 import torch
-
 from speechbrain.lobes.models.transformer.Transformer import PositionalEncoding
 from speechbrain.lobes.models.transformer.TransformerASR import (
     TransformerASR,
@@ -162,10 +161,7 @@ class RecursiveTransformerASR(TransformerASR):
         pos = None
         if self.attention_type == "RelPosMHAXL":
             pos = self.positional_encoding(x)
-        elif (
-            self.positional_encoding_type == "fixed_abs_sine"
-            and self.attention_type == "regularMHA"
-        ):
+        elif self.positional_encoding_type == "fixed_abs_sine" and self.attention_type == "regularMHA":
             x = x + self.positional_encoding(x)
         return self.encoder.family.prepare(
             x,

@@ -91,9 +91,7 @@ class RecursiveEncoder(nn.Module):
         for layer in self.layers:
             self.family.guard(layer)
         self.schedule = schedule
-        self.seams = nn.ModuleDict(
-            {name: nn.ModuleList(some) for name, some in (seams or {}).items()}
-        )
+        self.seams = nn.ModuleDict({name: nn.ModuleList(some) for name, some in (seams or {}).items()})
         self.recompute = recompute
         self.grad_loops = grad_loops
         if grad_loops is not None:
@@ -216,9 +214,7 @@ class RecursiveEncoder(nn.Module):
         by_row = {name: count for name, count in counts.items() if torch.is_tensor(count)}
         for name, count in by_row.items():
             if int(count.min()) < 1:
-                raise ValueError(
-                    f"block '{name}': loops must be at least 1, got {int(count.min())}"
-                )
+                raise ValueError(f"block '{name}': loops must be at least 1, got {int(count.min())}")
         if by_row and self.grad_loops is not None and self.training:
             raise ValueError("grad_loops needs one loop count for the whole batch")
         most = {name: int(n.max()) if name in by_row else n for name, n in counts.items()}
@@ -275,9 +271,7 @@ class RecursiveEncoder(nn.Module):
             if live is None:
                 trace.taps.update((step.index, whole.x) for step in steps if step.index in taps)
                 continue
-            live, seen = self._pass(block, loop)(
-                partial(self._one_loop, seams, steps, keep, taps), live
-            )
+            live, seen = self._pass(block, loop)(partial(self._one_loop, seams, steps, keep, taps), live)
             for index, (x, attention) in seen.items():
                 if index in keep:
                     trace.attention[index] = attention
@@ -331,9 +325,7 @@ class RecursiveEncoder(nn.Module):
         return done
 
     def _seams_of(self, block):
-        return [
-            seam for name in ("*", block.name) if name in self.seams for seam in self.seams[name]
-        ]
+        return [seam for name in ("*", block.name) if name in self.seams for seam in self.seams[name]]
 
     def _draw(self, schedule):
         """Indices of the steps that layer dropout keeps, drawn once for the whole run."""

@@ -1,8 +1,7 @@
 """Convolutional front-ends that count their frames and let no padding leak."""
 
-from torch import nn
-
 from speechbrain.nnet.CNN import Conv1d, Conv2d
+from torch import nn
 
 from speechbrain_recursive.nn.padding import padding, reflect_own_end
 

@@ -70,9 +70,7 @@ def reflect_own_end(conv):
         For any padding other than ``same`` by reflection.
     """
     if conv.padding != "same" or conv.padding_mode != "reflect":
-        raise ValueError(
-            f"exact padding needs convolutions that pad by reflection, not {conv.padding}"
-        )
+        raise ValueError(f"exact padding needs convolutions that pad by reflection, not {conv.padding}")
     if _trim not in conv._forward_hooks.values():
         conv.register_forward_pre_hook(_extend)
         conv.register_forward_hook(_trim)

@@ -4,9 +4,10 @@ A schedule is a frozen value and this module imports no torch, so a YAML file, a
 can reason about depth without loading a model.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 
 class Step(NamedTuple):
@@ -60,9 +61,7 @@ class Block:
         if not _is_count(self.loops, least=1):
             raise ValueError(f"block '{self.name}': loops must be at least 1, got {self.loops!r}")
         if self.loops > 1 and not self.recurs:
-            raise ValueError(
-                f"block '{self.name}' does not recur, so it cannot loop {self.loops} times"
-            )
+            raise ValueError(f"block '{self.name}' does not recur, so it cannot loop {self.loops} times")
 
     def __len__(self):
         return len(self.layers) * self.loops
@@ -280,9 +279,7 @@ def unfold(n, depth, unfoldable=None, path=None):
         if layer not in free or path.count(layer) > 1:
             raise ValueError(f"unfold path {path}: block 'layer{layer}' cannot take one more pass")
     if len(path) != extra:
-        raise ValueError(
-            f"unfold path {path} names {len(path)} layers; depth {depth} needs {extra}"
-        )
+        raise ValueError(f"unfold path {path} names {len(path)} layers; depth {depth} needs {extra}")
     return Schedule(
         Block(f"layer{i}", (i,), loops + (i in path), recurs=True)
         if i in free
