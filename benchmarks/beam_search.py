@@ -1,10 +1,10 @@
-"""Our CTC beam search with a KenLM beside SpeechBrain's ``CTCBeamSearcher``: same log-posteriors, width, weights.
+"""Our CTC beam search with a KenLM beside SpeechBrain's ``CTCBeamSearcher``: same input, width, weights.
 
     python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini
-    python benchmarks/beam_search.py                                # synthetic log-posteriors, no model needed
+    python benchmarks/beam_search.py          # synthetic log-posteriors, no model needed
 
-Both decode the whole set in turn, the order alternating, each with its own defaults where the two have no
-setting in common. Needs ``pygtrie``, which SpeechBrain's KenLM scorer imports.
+Both decode the whole set in turn, the order alternating, each with its own defaults where the two have
+no setting in common. Needs ``pygtrie``, which SpeechBrain's KenLM scorer imports.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from speechbrain_recursive.decoding.ngram import estimate_ngram
 
 
 def load_log_probs(folder):
-    """What a run left: ``log_probs.pt``, a list of {id, log_probs [T, V], reference}, tokeniser and n-gram.
+    """What a run left: ``log_probs.pt``, ``tokeniser.json`` and ``lm.arpa``.
 
     Arguments
     ---------
@@ -35,7 +35,7 @@ def load_log_probs(folder):
     Returns
     -------
     list of dict, object, Path
-        Utterances, tokeniser, ARPA file.
+        Utterances with id (str), log_probs [T, V] and reference (str); tokeniser; ARPA file.
     """
     folder = Path(folder)
     utterances = torch.load(folder / "log_probs.pt", weights_only=True)
@@ -43,7 +43,7 @@ def load_log_probs(folder):
 
 
 def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
-    """Log-posteriors as a trained model gives them: one or two frames for a letter, blanks between, some confused.
+    """Log-posteriors that look trained: one or two frames for a letter, blanks between, some confused.
 
     Arguments
     ---------
@@ -77,9 +77,7 @@ def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
         rivals = (torch.rand(len(frames)) < confusion).nonzero()[:, 0]
         logits[rivals, torch.randint(4, len(tokeniser), (len(rivals),))] += peak
         logits[:, 1:4] -= 2 * peak
-        utterances.append(
-            {"id": str(name), "log_probs": logits.log_softmax(-1), "reference": sentence}
-        )
+        utterances.append({"id": str(name), "log_probs": logits.log_softmax(-1), "reference": sentence})
     return utterances, tokeniser, arpa
 
 
@@ -111,9 +109,14 @@ def compare(utterances, tokeniser, arpa, width=100, weight=0.5, bonus=1.0, pairs
     utterances = list(utterances)
     beam = NgramBeam(tokeniser, arpa, width=width, weight=weight, bonus=bonus)
     stock = CTCBeamSearcher(
-        blank_index=tokeniser.blank, vocab_list=tokeniser.pieces, space_token="|", kenlm_model_path=str(arpa),
-        alpha=weight, beta=bonus, beam_size=width,
-    )  # fmt: skip
+        blank_index=tokeniser.blank,
+        vocab_list=tokeniser.pieces,
+        space_token="|",
+        kenlm_model_path=str(arpa),
+        alpha=weight,
+        beta=bonus,
+        beam_size=width,
+    )
     texts = {}
 
     def decode(name, one):
@@ -132,21 +135,23 @@ def compare(utterances, tokeniser, arpa, width=100, weight=0.5, bonus=1.0, pairs
         "greedy",
         lambda log_probs, frames: tokeniser.decode(greedy(log_probs, frames, tokeniser.blank)[0]),
     )
-    wer = {
-        name: error_rate(
-            [(u["id"], u["reference"].split(), t.split()) for u, t in zip(utterances, found)]
-        ).wer
-        for name, found in texts.items()
-    }
-    print(
-        f"{len(utterances)} utterances, width {width}, {pairs} interleaved pairs; greedy WER {wer['greedy']:.2f}%"
-    )
+    wer = {name: word_error_rate(utterances, found) for name, found in texts.items()}
+    print(f"{len(utterances)} utterances, width {width}, {pairs} interleaved pairs")
+    print(f"greedy WER {wer['greedy']:.2f}%")
     for name, seconds in (("ours", our_seconds), ("SpeechBrain", their_seconds)):
         each = 1000 * statistics.median(seconds) / len(utterances)
         print(f"{name:12} {each:8.2f} ms an utterance, WER {wer[name]:.2f}%")
     ratio = median_ratio(their_seconds, our_seconds)
     print(f"SpeechBrain's time over ours, median and 95% interval: {ratio}")
     return ratio, wer
+
+
+def word_error_rate(utterances, texts):
+    """WER in percent of one text for each utterance."""
+    return error_rate(
+        (utterance["id"], utterance["reference"].split(), text.split())
+        for utterance, text in zip(utterances, texts, strict=True)
+    ).wer
 
 
 if __name__ == "__main__":
@@ -161,9 +166,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         data = (
-            load_log_probs(options.results)
-            if options.results
-            else synthetic(options.utterances, folder)
+            load_log_probs(options.results) if options.results else synthetic(options.utterances, folder)
         )
         compare(
             data[0][: options.utterances],

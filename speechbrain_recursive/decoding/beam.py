@@ -20,13 +20,13 @@ NEVER = -1e4  # a log-probability that no path recovers from
 
 
 class NgramBeam:
-    """Finds the words that maximise log p_ctc(words) + weight * log p_lm(words) + bonus * number of words.
+    """Finds the words that maximise log p_ctc + weight * log p_lm + bonus * number of words.
 
-    Logarithms are natural. The words are those of the n-gram, spelt by the tokeniser; nothing else can come out.
-    All alignments that the beam keeps of one word sequence are summed. With the piece ``|`` between words the
-    search is that of CTC. Where words are not divided by a piece of their own (SentencePiece, Chinese
-    characters), consecutive frames with the same best piece are joined beforehand, because the search
-    underneath cannot stay on the last piece of a word.
+    Logarithms are natural. The words are those of the n-gram, spelt by the tokeniser; nothing else can
+    come out. All alignments that the beam keeps of one word sequence are summed. With the piece ``|``
+    between words the search is that of CTC. Where words are not divided by a piece of their own
+    (SentencePiece, Chinese characters), consecutive frames with the same best piece are joined
+    beforehand, because the search underneath cannot stay on the last piece of a word.
 
     Arguments
     ---------
@@ -41,8 +41,9 @@ class NgramBeam:
     bonus : float
         Added for each word.
     threshold : float
-        Hypotheses that fall this far (natural log) below the best are dropped. SpeechBrain drops them there too;
-        15 takes two to three times as long, for fewer errors where the posteriors are flat.
+        Hypotheses that fall this far (natural log) below the best are dropped. SpeechBrain
+        drops them there too; 15 takes two to three times as long, for fewer errors where the posteriors
+        are flat.
 
     Raises
     ------
@@ -82,9 +83,7 @@ class NgramBeam:
             log_add=True,
             criterion_type=CriterionType.CTC,
         )
-        self._decoder = LexiconDecoder(
-            options, self._trie, self._lm, silence, self.blank, -1, [], False
-        )
+        self._decoder = LexiconDecoder(options, self._trie, self._lm, silence, self.blank, -1, [], False)
 
     def __call__(self, log_probs, frames):
         """Decodes a batch.
@@ -102,26 +101,22 @@ class NgramBeam:
             Token ids of each utterance; ``tokeniser.decode`` gives the words.
         """
         batch = log_probs.detach().float().cpu().numpy()
-        return [self._search(row[:count])[0] for row, count in zip(batch, frames.tolist())]
+        return [self._search(row[:count])[0] for row, count in zip(batch, frames.tolist(), strict=True)]
 
     def _search(self, log_probs):
         """One utterance, array [T, V] -> token ids, score."""
         if len(log_probs) == 0:
             return [], 0.0
         log_probs = (
-            self._join_runs(log_probs)
-            if self.boundary is None
-            else self._close_last_word(log_probs)
+            self._join_runs(log_probs) if self.boundary is None else self._close_last_word(log_probs)
         )
         best = self._decoder.decode(log_probs.ctypes.data, *log_probs.shape)[0]
         end = [] if self.boundary is None else [self.boundary]
-        tokens = [
-            token for word in best.words if word >= 0 for token in [*self.spellings[word], *end]
-        ]
+        tokens = [token for word in best.words if word >= 0 for token in [*self.spellings[word], *end]]
         return tokens[: len(tokens) - len(end)] if tokens else [], best.score
 
     def _close_last_word(self, log_probs):
-        """Adds a frame that holds nothing but the boundary, with which every spelling ends: [T, V] -> [T + 1, V]."""
+        """Adds a frame of the boundary alone, with which every spelling ends: [T, V] -> [T + 1, V]."""
         closed = np.full((len(log_probs) + 1, log_probs.shape[1]), NEVER, dtype=np.float32)
         np.maximum(log_probs, NEVER, out=closed[:-1])
         closed[-1, self.boundary] = 0.0
@@ -138,14 +133,11 @@ def _check_alphabet(tokeniser, words, ngram):
     """Refuses an n-gram that the tokeniser cannot spell."""
     marks = {tokeniser.blank, tokeniser.bos, tokeniser.eos, tokeniser.unk}
     letters = {
-        letter
-        for index, piece in enumerate(tokeniser.pieces)
-        if index not in marks
-        for letter in piece
+        letter for index, piece in enumerate(tokeniser.pieces) if index not in marks for letter in piece
     }
     foreign = sorted({letter for word in words for letter in word} - (letters - {"|", "\u2581"}))
     if foreign:
         raise UserError(
             f"{ngram} has letters that the tokeniser lacks: {' '.join(foreign[:20])}; "
-            f"the tokeniser's are: {' '.join(sorted(letters)[:60])}. Use an n-gram of the same alphabet and case"
+            f"the tokeniser's are: {' '.join(sorted(letters)[:60])}. Use an n-gram of the same letters"
         )

@@ -1,5 +1,7 @@
 """Greedy CTC decoding of a whole batch at once."""
 
+from itertools import pairwise
+
 import torch
 
 
@@ -35,4 +37,4 @@ def greedy(log_probs, frames, blank=0):
     keep &= torch.arange(best.shape[1], device=best.device) < frames.to(best.device)[:, None]
     tokens = best[keep].tolist()
     ends = keep.sum(dim=1).cumsum(dim=0).tolist()
-    return [tokens[start:end] for start, end in zip([0, *ends], ends)]
+    return [tokens[start:end] for start, end in pairwise([0, *ends])]

@@ -51,8 +51,8 @@ class RowwiseSearcher(S2STransformerBeamSearcher):
         return super().forward(enc_states, frames / enc_states.shape[1])
 
     def change_max_decoding_length(self, min_decode_steps, max_decode_steps):
-        """One step to end at the limit, and one for hypotheses that are kept only to fill the beam."""
-        return 0, int(self.limits.max()) + 2
+        """One step beyond the longest limit, to end in; the CTC scorer fails at any later one."""
+        return 0, int(self.limits.max()) + 1
 
     def set_n_out(self):
         """Size of the vocabulary; the stock method knows SpeechBrain's ``Linear`` only."""
@@ -67,15 +67,15 @@ class RowwiseSearcher(S2STransformerBeamSearcher):
 class JointBeam:
     """Finds the tokens that the attention decoder, CTC and the language models agree on best.
 
-    The score is (1 - ctc_weight) log p_att + ctc_weight log p_ctc + lm_weight log p_lm + ngram_weight log p_ngram,
-    divided by the number of tokens. CTC and the n-gram score only the ``candidates * beam_size`` tokens
-    that the decoder and the Transformer LM like best.
+    The score is (1 - ctc_weight) log p_att + ctc_weight log p_ctc + lm_weight log p_lm
+    + ngram_weight log p_ngram, divided by the number of tokens. CTC and the n-gram score only the
+    ``candidates * beam_size`` tokens that the decoder and the Transformer LM like best.
 
     Arguments
     ---------
     model : torch.nn.Module
-        A recogniser: ``transformer``, a SpeechBrain ``TransformerASR``, and the output layers ``seq_lin`` and
-        ``ctc_lin``, each from d to V. It must be in eval mode when the search runs.
+        A recogniser: ``transformer``, a SpeechBrain ``TransformerASR``, and the output layers
+        ``seq_lin`` and ``ctc_lin``, each from d to V. It must be in eval mode when the search runs.
     tokeniser : object
         With ``pieces``, ``blank``, ``bos``, ``eos`` and ``unk``.
     beam_size : int
@@ -91,14 +91,15 @@ class JointBeam:
     ngram_weight : float
         Weight of ``ngram``.
     max_decode_ratio : float
-        Longest hypothesis in tokens per encoder frame.
+        Longest hypothesis in tokens per encoder frame, above 0 and up to 1.
     candidates : float
         How many tokens CTC and the n-gram score for each hypothesis, as a multiple of ``beam_size``.
 
     Raises
     ------
     UserError
-        If the n-gram is missing, there is no attention decoder, bos or eos, or ``ctc_weight`` is out of range.
+        If the n-gram is missing, there is no attention decoder, bos or eos, or a number is out
+        of range.
 
     Example
     -------
@@ -127,6 +128,10 @@ class JointBeam:
             raise UserError(
                 f"ctc_weight {ctc_weight}: must be from 0 to below 1; CTC alone has decoders of its own"
             )
+        if not 0 < max_decode_ratio <= 1:
+            raise UserError(
+                f"max_decode_ratio {max_decode_ratio}: must be above 0 and at most 1 token a frame"
+            )
         full, partial, weights = [], [], {}
         if lm is not None:
             full.append(TransformerLMScorer(lm))
@@ -152,7 +157,7 @@ class JointBeam:
             scorer=ScorerBuilder(weights, full, partial, candidates) if weights else None,
         )
 
-    @torch.no_grad()  # not inference_mode: what it caches in positional encodings would break later training
+    @torch.no_grad()  # under inference_mode, cached positional encodings would break later training
     def __call__(self, encoded, frames):
         """Decodes a batch.
 
@@ -173,7 +178,7 @@ class JointBeam:
         if rows:
             heard = frames[rows].to(encoded.device)
             hypotheses = self.searcher(encoded[rows, : int(heard.max())], heard)[0]
-            for row, tokens in zip(rows, hypotheses):
+            for row, tokens in zip(rows, hypotheses, strict=True):
                 found[row] = tokens
         return found
 

@@ -1,9 +1,9 @@
 """Word and token n-grams: interpolated modified Kneser-Ney, written as an ARPA file.
 
-PyPI holds no tool that estimates what KenLM's ``lmplz`` estimates: the ``kenlm`` and ``pypi-kenlm`` packages
-only query, ``nltk`` writes no ARPA, and ``varikn`` fits its discounts to held-out text. Hence the few
-lines here, which give the probabilities of ``lmplz --discount_fallback``. They keep every position of the
-text in memory (about 100 bytes for each word at order 4), so a corpus as large as LibriSpeech's language
+PyPI holds no tool that estimates what KenLM's ``lmplz`` estimates: ``kenlm`` and ``pypi-kenlm`` only
+query, ``nltk`` writes no ARPA, and ``varikn`` fits its discounts to held-out text. Hence the few lines
+here, which give the probabilities of ``lmplz --discount_fallback``. They keep every position of the text
+in memory (about 100 bytes for each word at order 4), so a corpus as large as LibriSpeech's language
 model text wants ``lmplz`` itself, which is used wherever it is on the PATH.
 """
 
@@ -47,7 +47,8 @@ def estimate_ngram(text, arpa, order=4):
     Raises
     ------
     UserError
-        If the text is missing, empty, or holds one of the words that mark sentences, or the order is out of range.
+        If the text is missing, empty, or holds one of the words that mark sentences, or the order is out
+        of range.
 
     Example
     -------
@@ -75,7 +76,7 @@ def estimate_ngram(text, arpa, order=4):
 
 
 def _sentences(text):
-    """The words of each line of a file, or of each string; nothing but lmplz's own spaces and ends divides them."""
+    """The words of each line of a file, or of each string, divided as lmplz divides them."""
     if not isinstance(text, (str, Path)):
         yield from _words(text, "the text")
         return
@@ -114,14 +115,14 @@ def _run_lmplz(lmplz, sentences, arpa, order):
 
 @dataclass
 class Grams:
-    """All n-grams of one order, as columns of length G; ``prefix`` and ``suffix`` are rows of the order below."""
+    """All n-grams of one order, as columns; ``prefix`` and ``suffix`` are rows of the order below."""
 
     prefix: np.ndarray  # without the last word
     suffix: np.ndarray  # without the first word
     word: np.ndarray  # the last word
     count: np.ndarray  # occurrences
     starts: np.ndarray  # whether the first word is <s>
-    last: int  # row of the n-gram that comes last when sorted from the last word back; -1 if too short
+    last: int  # row of the last n-gram in lmplz's order, from the last word back; -1 if too short
     log_prob: np.ndarray = None  # log10
     backoff: np.ndarray = None  # log10; 0 where nothing follows
 
@@ -129,8 +130,9 @@ class Grams:
 def kneser_ney(sentences, order):
     """Interpolated modified Kneser-Ney (Chen and Goodman, 1998), with KenLM's treatment of the ends.
 
-    The counts of the highest order, and of n-grams that begin with ``<s>``, are occurrences; all others are
-    the number of different words seen before. Where an order gives no usable discounts they are 0.5, 1 and 1.5.
+    The counts of the highest order, and of n-grams that begin with ``<s>``, are occurrences; all others
+    are the number of different words seen before. Where an order gives no usable discounts they are
+    0.5, 1 and 1.5.
 
     Arguments
     ---------
@@ -161,16 +163,10 @@ def kneser_ney(sentences, order):
             adjusted = np.where(grams.starts, adjusted, before)
         if n == 0:
             adjusted = np.where(grams.starts, 0, adjusted)
-        discount = _discounts(_as_lmplz_sees(adjusted, grams, n + 1 < order))[
-            np.minimum(adjusted, 3)
-        ]
-        total = (
-            np.bincount(grams.prefix, adjusted, len(lower)) + 1e-300
-        )  # contexts that nothing follows
+        discount = _discounts(_as_lmplz_sees(adjusted, grams, n + 1 < order))[np.minimum(adjusted, 3)]
+        total = np.bincount(grams.prefix, adjusted, len(lower)) + 1e-300  # contexts that nothing follows
         mass = np.bincount(grams.prefix, discount, len(lower)) / total
-        prob = (adjusted - discount) / total[grams.prefix] + mass[grams.prefix] * lower[
-            grams.suffix
-        ]
+        prob = (adjusted - discount) / total[grams.prefix] + mass[grams.prefix] * lower[grams.suffix]
         if n == 0:
             prob[vocabulary[BOS]] = 1.0
         else:
@@ -181,7 +177,7 @@ def kneser_ney(sentences, order):
 
 
 def _as_lmplz_sees(adjusted, grams, lower):
-    """Adjusted counts for the discounts: below the highest order, lmplz takes its last n-gram by occurrences."""
+    """Counts for the discounts: below the highest order, lmplz takes its last n-gram by occurrences."""
     if not lower or grams.last < 0:
         return adjusted
     return np.where(np.arange(len(adjusted)) == grams.last, grams.count, adjusted)
@@ -192,7 +188,7 @@ def _log10(value):
 
 
 def _count(text, n_words, order):
-    """Counts all n-grams: ``text`` [positions] is the word at each position, each sentence from <s> to </s>."""
+    """Counts all n-grams; ``text`` [positions] holds the sentences' words, each from <s> to </s>."""
     start = np.maximum.accumulate(np.where(text == 1, np.arange(len(text)), 0))
     last = max(
         np.flatnonzero(text == n_words - 1),
@@ -202,9 +198,7 @@ def _count(text, n_words, order):
     here = text  # row of the n-gram that ends at each position
     words = np.arange(n_words)
     orders = [
-        Grams(
-            nothing, nothing, words, np.bincount(text, minlength=n_words), words == 1, n_words - 1
-        )
+        Grams(nothing, nothing, words, np.bincount(text, minlength=n_words), words == 1, n_words - 1)
     ]
     for n in range(2, order + 1):
         ends = np.flatnonzero(np.arange(len(text)) - start >= n - 1)
@@ -243,17 +237,16 @@ def write_arpa(file, vocabulary, orders):
     orders : list of Grams
         The n-grams, order 1 first.
     """
-    file.write(
-        "\\data\\\n" + "".join(f"ngram {n}={len(g.word)}\n" for n, g in enumerate(orders, 1))
-    )
+    file.write("\\data\\\n" + "".join(f"ngram {n}={len(g.word)}\n" for n, g in enumerate(orders, 1)))
     names = [""]
     for n, grams in enumerate(orders, 1):
         file.write(f"\n\\{n}-grams:\n")
         names = [
-            f"{names[p]} {vocabulary[w]}".lstrip(" ") for p, w in zip(grams.prefix, grams.word)
+            f"{names[p]} {vocabulary[w]}".lstrip(" ")
+            for p, w in zip(grams.prefix, grams.word, strict=True)
         ]
         backoff = grams.backoff if n < len(orders) else [None] * len(names)
-        for name, log_prob, weight in zip(names, grams.log_prob, backoff):
+        for name, log_prob, weight in zip(names, grams.log_prob, backoff, strict=True):
             file.write(
                 f"{log_prob:.7g}\t{name}\n"
                 if weight is None

@@ -18,7 +18,9 @@ def test_equals_the_definition_at_every_length():
     log_probs = torch.nn.functional.one_hot(labels, 4).float() + 0.1 * torch.rand(60, 9, 4)
     for blank in (0, 3):
         found = greedy(log_probs, frames, blank)
-        assert found == [collapse(row[:n].tolist(), blank) for row, n in zip(labels, frames)]
+        assert found == [
+            collapse(row[:n].tolist(), blank) for row, n in zip(labels, frames, strict=True)
+        ]
 
 
 def test_what_stands_in_the_padding_does_not_matter():

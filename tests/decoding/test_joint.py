@@ -1,8 +1,10 @@
 """The joint search: rows on their own, limits, fusion, and its score against an exhaustive search."""
 
 import itertools
+import math
 from types import SimpleNamespace
 
+import kenlm
 import pytest
 import torch
 from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
@@ -45,8 +47,9 @@ def model(tokeniser):
 def lm(tokeniser):
     torch.manual_seed(5)
     return TransformerLM(
-        vocab=len(tokeniser), d_model=WIDTH, nhead=2, num_encoder_layers=1, num_decoder_layers=0, d_ffn=32, causal=True
-    )  # fmt: skip
+        vocab=len(tokeniser), d_model=WIDTH, nhead=2, num_encoder_layers=1, num_decoder_layers=0,
+        d_ffn=32, causal=True,
+    ).eval()  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +80,13 @@ def test_a_row_does_not_depend_on_its_batch(fusion, model, tokeniser, lm, ngram,
         ngram_weight=0.3,
         max_decode_ratio=0.7,
     )
-    alone = [
-        joint(encoded[i : i + 1, :n], frames[i : i + 1])[0] for i, n in enumerate(frames.tolist())
-    ]
+    alone = [joint(encoded[i : i + 1, :n], frames[i : i + 1])[0] for i, n in enumerate(frames.tolist())]
     padded = encoded.masked_fill(torch.arange(14)[:, None] >= frames[:, None, None], 50.0)
     assert joint(encoded, frames) == alone
     assert joint(padded.flip(0), frames.flip(0)) == alone[::-1]
     assert alone[2] == []
     assert len({tuple(tokens) for tokens in alone}) > 3
-    for tokens, count in zip(alone, frames.tolist()):
+    for tokens, count in zip(alone, frames.tolist(), strict=True):
         assert len(tokens) <= max(1, int(0.7 * count))
         assert not {tokeniser.blank, tokeniser.bos, tokeniser.eos} & set(tokens)
 
@@ -103,29 +104,64 @@ def ctc_score(model, tokeniser, encoded, tokens):
     with torch.no_grad():
         log_probs = model.ctc_lin(encoded)[0].log_softmax(-1)
     scores = [
-        sum(float(row[label]) for row, label in zip(log_probs, path))
+        sum(float(row[label]) for row, label in zip(log_probs, path, strict=True))
         for path in itertools.product({tokeniser.blank, *tokens}, repeat=len(log_probs))
         if [label for label, _ in itertools.groupby(path) if label != tokeniser.blank] == tokens
     ]
     return torch.tensor(scores, dtype=torch.double).logsumexp(0).item() if scores else float("-inf")
 
 
-@pytest.mark.parametrize("ctc_weight", [0.0, 0.4, 0.9])
+def lm_score(lm, tokeniser, tokens):
+    with torch.no_grad():
+        log_probs = lm(torch.tensor([[tokeniser.bos, *tokens]]))[0].log_softmax(-1)
+    return sum(float(log_probs[i, token]) for i, token in enumerate([*tokens, tokeniser.eos]))
+
+
+def ngram_score(path, tokeniser, tokens):
+    """Without <s>: SpeechBrain's scorer starts from an empty context."""
+    words = [tokeniser.pieces[token] for token in tokens]
+    return math.log(10) * kenlm.Model(str(path)).score(" ".join(words), bos=False, eos=True)
+
+
+@pytest.mark.parametrize(
+    ("ctc_weight", "lm_weight", "ngram_weight"),
+    [
+        (0.0, 0.0, 0.0),
+        (0.4, 0.0, 0.0),
+        (0.9, 0.0, 0.0),
+        (0.3, 2.0, 0.0),
+        (0.3, 0.0, 1.0),
+        (0.2, 1.0, 1.0),
+    ],
+)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_wide_beam_finds_the_best_of_all_hypotheses(ctc_weight, seed):
-    tokeniser = CharacterTokeniser("AB")
+def test_a_wide_beam_finds_the_best_of_all_hypotheses(
+    ctc_weight, lm_weight, ngram_weight, seed, lm, ngram
+):
+    tokeniser = CharacterTokeniser("ABCD")
     model = model_of(tokeniser, seed, scale=2.0)
-    encoded = torch.randn(1, 3, WIDTH)
-    words = [tokeniser.unk, *tokeniser.encode("A B")]
+    encoded = torch.randn(1, 2, WIDTH)
+    words = range(tokeniser.unk, len(tokeniser))
     scores = {}
-    for length in range(4):
-        for tokens in itertools.product(words, repeat=length):
-            score = (1 - ctc_weight) * attention_score(model, tokeniser, encoded, [*tokens])
-            if ctc_weight:
-                score += ctc_weight * ctc_score(model, tokeniser, encoded, [*tokens])
-            scores[tokens] = score / (length + 1)
-    joint = JointBeam(model, tokeniser, beam_size=200, ctc_weight=ctc_weight, candidates=1.0)
-    assert tuple(joint(encoded, torch.tensor([3]))[0]) == max(scores, key=scores.get)
+    for length in range(3):
+        for tokens in map(list, itertools.product(words, repeat=length)):
+            score = (1 - ctc_weight) * attention_score(model, tokeniser, encoded, tokens)
+            score += ctc_weight * ctc_score(model, tokeniser, encoded, tokens) if ctc_weight else 0.0
+            score += lm_weight * lm_score(lm, tokeniser, tokens)
+            score += ngram_weight * ngram_score(ngram, tokeniser, tokens)
+            scores[tuple(tokens)] = score / (length + 1)
+    joint = JointBeam(
+        model,
+        tokeniser,
+        beam_size=100,
+        ctc_weight=ctc_weight,
+        lm=lm if lm_weight else None,
+        lm_weight=lm_weight,
+        ngram=ngram if ngram_weight else None,
+        ngram_weight=ngram_weight,
+        candidates=1.0,
+    )
+    assert tuple(joint(encoded, torch.tensor([2]))[0]) == max(scores, key=scores.get)
 
 
 def test_an_empty_hypothesis_is_an_empty_list(tokeniser):
@@ -133,9 +169,10 @@ def test_an_empty_hypothesis_is_an_empty_list(tokeniser):
     with torch.no_grad():
         model.seq_lin.bias[tokeniser.eos] = 60.0
         model.ctc_lin.bias[tokeniser.blank] = 60.0
-    assert JointBeam(model, tokeniser, beam_size=3)(
-        torch.randn(2, 6, WIDTH), torch.tensor([6, 3])
-    ) == [[], []]
+    assert JointBeam(model, tokeniser, beam_size=3)(torch.randn(2, 6, WIDTH), torch.tensor([6, 3])) == [
+        [],
+        [],
+    ]
     assert JointBeam(model, tokeniser)(torch.randn(2, 6, WIDTH), torch.tensor([0, 0])) == [[], []]
 
 
@@ -147,6 +184,16 @@ def test_a_cut_hypothesis_keeps_all_its_tokens(tokeniser):
         torch.randn(2, 10, WIDTH), torch.tensor([10, 4])
     )
     assert [len(tokens) for tokens in found] == [5, 2]
+
+
+def test_hypotheses_may_be_as_long_as_the_encoding(tokeniser, ngram):
+    model = model_of(tokeniser)
+    with torch.no_grad():
+        model.seq_lin.bias[tokeniser.eos] = -60.0
+    joint = JointBeam(model, tokeniser, beam_size=5, ngram=ngram, ngram_weight=0.1)
+    found = joint(torch.randn(2, 10, WIDTH), torch.tensor([10, 4]))
+    assert 4 < len(found[0]) <= 10
+    assert 0 < len(found[1]) <= 4
 
 
 def test_fusion_changes_the_outcome_the_way_it_leans(model, tokeniser, ngram, batch):
@@ -172,10 +219,12 @@ def test_searching_leaves_training_possible(tokeniser, batch):
 
 
 def test_refusals(model, tokeniser, tmp_path):
-    with pytest.raises(UserError, match="no n-gram at .*none.arpa"):
+    with pytest.raises(UserError, match=r"no n-gram at .*none.arpa"):
         JointBeam(model, tokeniser, ngram=tmp_path / "none.arpa")
-    with pytest.raises(UserError, match="ctc_weight 1.0"):
+    with pytest.raises(UserError, match=r"ctc_weight 1.0"):
         JointBeam(model, tokeniser, ctc_weight=1.0)
+    with pytest.raises(UserError, match=r"max_decode_ratio 1\.5"):
+        JointBeam(model, tokeniser, max_decode_ratio=1.5)
     with pytest.raises(UserError, match="bos and eos"):
         JointBeam(model, CharacterTokeniser("ABCD", seq2seq=False))
     with pytest.raises(UserError, match="attention decoder"):

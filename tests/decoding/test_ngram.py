@@ -99,9 +99,7 @@ def test_equals_lmplz(name, ours):
 )
 def test_lmplz_is_used_where_it_is_on_the_path(tmp_path, monkeypatch):
     monkeypatch.setattr(ngram, "kneser_ney", None)
-    assert_equal(
-        read(estimate_ngram(REPEATS, tmp_path / "lm.arpa", 3).read_text()), REPEATS_BY_LMPLZ
-    )
+    assert_equal(read(estimate_ngram(REPEATS, tmp_path / "lm.arpa", 3).read_text()), REPEATS_BY_LMPLZ)
 
 
 @pytest.mark.parametrize("name", ["repeats", "duplicates", "empty lines", "random 7"])
@@ -144,7 +142,7 @@ def test_a_file_gives_what_its_lines_give(ours, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, order, message",
+    ("text", "order", "message"),
     [
         (["A", "B <s> C"], 2, "line 2: <s>"),
         (["", " "], 2, "holds no words"),
@@ -159,7 +157,7 @@ def test_refusals(text, order, message, ours):
 
 def test_text_that_is_not_utf8_is_refused(ours, tmp_path):
     (tmp_path / "latin.txt").write_bytes("ÉTÉ".encode("latin-1"))
-    with pytest.raises(UserError, match="latin.txt is not UTF-8"):
+    with pytest.raises(UserError, match=r"latin.txt is not UTF-8"):
         ours(tmp_path / "latin.txt", 2)
 
 
@@ -180,19 +178,15 @@ def test_unigrams_of_all_formats(ours, tmp_path):
         ngram.BINARY + b" format version 5\n\0" + bytes(range(256)) + b"<unk>\0<s>\0</s>\0B\0A\0"
     )
     assert read_unigrams(binary) == ["B", "A"]
+    plain = tmp_path / "plain.txt"
+    plain.write_text("A B\n")
     with pytest.raises(UserError, match="neither"):
-        text = tmp_path / "plain.txt"
-        text.write_text("A B\n")
-        read_unigrams(text)
+        read_unigrams(plain)
 
 
-@pytest.mark.skipif(
-    not shutil.which("build_binary"), reason="KenLM's build_binary is not on the PATH"
-)
+@pytest.mark.skipif(not shutil.which("build_binary"), reason="KenLM's build_binary is not on the PATH")
 @pytest.mark.parametrize("kind", ["probing", "trie"])
 def test_unigrams_of_a_real_binary(kind, ours, tmp_path):
     path = ours(["A B", "C"], 2)
-    subprocess.run(
-        ["build_binary", kind, path, tmp_path / "lm.bin"], check=True, capture_output=True
-    )
+    subprocess.run(["build_binary", kind, path, tmp_path / "lm.bin"], check=True, capture_output=True)
     assert sorted(read_unigrams(tmp_path / "lm.bin")) == ["A", "B", "C"]
