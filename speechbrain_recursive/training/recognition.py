@@ -109,7 +109,7 @@ class Recognition(Brain):
             ngram = folder / "ngram.arpa"
             estimate_ngram((row["wrd"] for row in rows), ngram, hparams.ngram_order)
         joint = None
-        if model.seq_lin is not None:
+        if model.seq_lin is not None and hparams.joint_beam is not None:
             joint = hparams.joint_beam(model, self.tokeniser, lm=self._language_model())
         found = evaluate(
             model.eval(),

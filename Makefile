@@ -1,0 +1,35 @@
+# One command sets up, each of the others calls it; `make mini` and `make test` are all that a new machine needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: setup mini test lint format bench
+
+setup: $(INSTALLED)
+
+$(INSTALLED): setup.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# The main job: synthesise a corpus, train, decode at every loop count, report.
+mini: setup
+	cd recipes/LibriSpeech && ../../$(BIN)/python train.py hparams/mini.yaml
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/yamllint --strict recipes .yamllint.yaml
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python benchmarks/encoder.py
+	$(BIN)/python benchmarks/beam_search.py
