@@ -13,7 +13,7 @@ from flashlight.lib.text.decoder import (
 from flashlight.lib.text.decoder.kenlm import KenLM
 from flashlight.lib.text.dictionary import Dictionary
 
-from speechbrain_recursive.decoding.ngram import read_unigrams
+from speechbrain_recursive.decoding.arpa import read_unigrams
 from speechbrain_recursive.errors import UserError
 
 NEVER = -1e4  # a log-probability that no path recovers from

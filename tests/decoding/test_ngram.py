@@ -1,6 +1,5 @@
 """The n-gram estimator against lmplz, against numbers that lmplz printed, and as a probability."""
 
-import gzip
 import itertools
 import random
 import shutil
@@ -11,7 +10,8 @@ import pytest
 
 from speechbrain_recursive.data.grammar import sentences
 from speechbrain_recursive.decoding import ngram
-from speechbrain_recursive.decoding.ngram import estimate_ngram, read_unigrams
+from speechbrain_recursive.decoding.arpa import read_unigrams
+from speechbrain_recursive.decoding.ngram import estimate_ngram
 from speechbrain_recursive.errors import UserError
 
 # printf 'A A A A A\nA A\nB A B A B A\n' | lmplz -o 3 --discount_fallback
@@ -165,28 +165,3 @@ def test_a_failure_leaves_no_arpa_behind(ours, tmp_path):
     with pytest.raises(UserError):
         ours(["A", "<unk>"], 2)
     assert not list(tmp_path.glob("*.arpa"))
-
-
-def test_unigrams_of_all_formats(ours, tmp_path):
-    path = ours(["A B", "C"], 2)
-    assert read_unigrams(path) == ["A", "B", "C"]
-    zipped = tmp_path / "lm.arpa.gz"
-    zipped.write_bytes(gzip.compress(b"\n" + path.read_bytes()))
-    assert read_unigrams(zipped) == ["A", "B", "C"]
-    binary = tmp_path / "lm.bin"
-    binary.write_bytes(
-        ngram.BINARY + b" format version 5\n\0" + bytes(range(256)) + b"<unk>\0<s>\0</s>\0B\0A\0"
-    )
-    assert read_unigrams(binary) == ["B", "A"]
-    plain = tmp_path / "plain.txt"
-    plain.write_text("A B\n")
-    with pytest.raises(UserError, match="neither"):
-        read_unigrams(plain)
-
-
-@pytest.mark.skipif(not shutil.which("build_binary"), reason="KenLM's build_binary is not on the PATH")
-@pytest.mark.parametrize("kind", ["probing", "trie"])
-def test_unigrams_of_a_real_binary(kind, ours, tmp_path):
-    path = ours(["A B", "C"], 2)
-    subprocess.run(["build_binary", kind, path, tmp_path / "lm.bin"], check=True, capture_output=True)
-    assert sorted(read_unigrams(tmp_path / "lm.bin")) == ["A", "B", "C"]
