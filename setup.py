@@ -27,13 +27,16 @@ setup(
         "kenlm>=0.3",
         "espeakng-loader>=0.2.4",
         "matplotlib>=3.7",
+        "numpy",
+        "ruamel.yaml",
+        "scipy",
         "tensorboard>=2.14",
         "tqdm",
     ],
     extras_require={
         "ssl": ["transformers>=4.40"],
         "export": ["onnx", "onnxruntime"],
-        "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint"],
+        "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint", "pygtrie"],
     },
     entry_points={"console_scripts": ["speechbrain-recursive=speechbrain_recursive.__main__:main"]},
 )

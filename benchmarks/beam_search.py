@@ -17,15 +17,18 @@ from pairs import median_ratio, time_pairs
 from speechbrain.decoders.ctc import CTCBeamSearcher
 
 from speechbrain_recursive.analysis.wer import error_rate
+from speechbrain_recursive.data.dataset import eval_loader, make_dataset
 from speechbrain_recursive.data.grammar import sentences
 from speechbrain_recursive.data.tokenisers import CharacterTokeniser, load_tokeniser
 from speechbrain_recursive.decoding.beam import NgramBeam
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.hparams import load_trained
 
 
+@torch.no_grad()
 def load_log_probs(folder):
-    """What a run left: ``log_probs.pt``, ``tokeniser.json`` and ``lm.arpa``.
+    """Log-posteriors of a finished run's first test set, at the loop count trained for.
 
     Arguments
     ---------
@@ -38,8 +41,17 @@ def load_log_probs(folder):
         Utterances with id (str), log_probs [T, V] and reference (str); tokeniser; ARPA file.
     """
     folder = Path(folder)
-    utterances = torch.load(folder / "log_probs.pt", weights_only=True)
-    return utterances, load_tokeniser(folder / "tokeniser.json"), folder / "lm.arpa"
+    model, hparams = load_trained(folder)
+    tokeniser = load_tokeniser(folder / "tokeniser.json")
+    manifest = folder / "manifests" / f"{hparams['test_splits'][0]}.csv"
+    utterances = []
+    for batch in eval_loader(make_dataset([manifest], tokeniser)):
+        outputs = model(*batch.sig)
+        for name, rows, count, words in zip(
+            batch.id, outputs.log_probs, outputs.frames, batch.wrd, strict=True
+        ):
+            utterances.append({"id": name, "log_probs": rows[:count].clone(), "reference": words})
+    return utterances, tokeniser, hparams["ngram"] or folder / "ngram.arpa"
 
 
 def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
