@@ -208,8 +208,8 @@ class RecursiveEncoder(nn.Module):
             Counts of each row (LongTensor [B]) by block, where rows differ.
         """
         schedule = schedule or self.schedule
-        if loops is None:
-            return schedule, {}
+        if loops is None or isinstance(loops, int):
+            return schedule.with_loops(loops), {}
         counts = loops if isinstance(loops, dict) else dict.fromkeys(schedule.loops, loops)
         by_row = {name: count for name, count in counts.items() if torch.is_tensor(count)}
         for name, count in by_row.items():

@@ -135,7 +135,7 @@ class Schedule:
         Arguments
         ---------
         loops : int, optional
-            New count for every block that recurs.
+            New count for every block that recurs. Where none does, 1 changes nothing.
         **by_block : int
             New counts for single blocks, by name.
 
@@ -148,12 +148,12 @@ class Schedule:
         ValueError
             If no block recurs, a name is unknown or does not recur, or a count is below 1.
         """
+        if not self.loops and loops not in (None, 1):
+            raise ValueError(f"no block of the schedule {self} recurs, so it cannot loop {loops} times")
         counts = self.loops if loops is None else dict.fromkeys(self.loops, loops)
-        if not self.loops:
-            raise ValueError(f"no block of the schedule {self} recurs")
         for name in by_block:
             if name not in counts:
-                raise ValueError(f"no block '{name}' that recurs; there is {', '.join(counts)}")
+                raise ValueError(f"no block '{name}' that recurs; there is {', '.join(counts) or 'none'}")
         counts = {**counts, **by_block}
         return Schedule(
             replace(block, loops=counts.get(block.name, block.loops)) for block in self.blocks

@@ -34,7 +34,7 @@ class State:
     extra : mapping
         Further keyword arguments of the layers; streaming contexts under ``contexts``.
     readout : callable, optional
-        From a state to token logits [B, T, V]: what posterior feedback reads.
+        From hidden states [B, T, d] to token logits [B, T, V]: what posterior feedback reads.
     """
 
     x: torch.Tensor

@@ -1,5 +1,6 @@
 """The task of recognising speech: loaders, forward pass, dev error and test report."""
 
+import json
 from pathlib import Path
 
 import speechbrain as sb
@@ -27,6 +28,14 @@ class Recognition(Brain):
     """
 
     error_name = "WER"
+
+    def __init__(self, tokeniser, **kwargs):
+        super().__init__(tokeniser, **kwargs)
+        for loops in self.hparams.eval_loops:
+            try:
+                self.hparams.model.transformer.encoder.at(loops)
+            except ValueError as error:
+                raise UserError(f"eval_loops: {error}") from error
 
     @staticmethod
     def loaders(hparams, manifests, tokeniser):
@@ -136,6 +145,7 @@ class Recognition(Brain):
             **environment(),
         }
         write_report(folder, found.rows, info, found.worst)
+        (folder / "hypotheses.json").write_text(json.dumps(found.hypotheses, indent=1), encoding="utf-8")
 
     def _draw_loops(self, wavs, wav_lens):
         seconds = wav_lens * wavs.shape[1] / self.hparams.sample_rate

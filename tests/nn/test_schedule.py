@@ -100,6 +100,10 @@ def test_ends_and_after():
     assert str(schedule.after("prelude")) == "(2-5)x5 | 6-7"
 
 
+def test_one_loop_of_a_schedule_without_recurrence_changes_nothing():
+    assert standard(3).with_loops(1) == standard(3)
+
+
 def test_unfold_paths():
     paths = unfold_paths(6, 8)
     assert len(paths) == 15
@@ -123,7 +127,8 @@ def test_unfold_paths():
         (lambda: Schedule((Block("a", (0,)), Block("a", (1,)))), "block 'a' stands twice"),
         (lambda: latent(2, 2, 1, 1).with_loops(0), "block 'recurrent'"),
         (lambda: latent(2, 2, 1, 1).with_loops(coda=2), "no block 'coda' that recurs"),
-        (lambda: standard(3).with_loops(2), "0-2"),
+        (lambda: standard(3).with_loops(2), "no block of the schedule 0-2 recurs"),
+        (lambda: standard(3).with_loops(layers=2), "no block 'layers' that recurs"),
         (lambda: latent(2, 2, 1, 1).ends("middle"), "no block 'middle'"),
         (lambda: latent(2, 2, 1, 1).after("middle"), "no block 'middle'"),
         (lambda: standard(0), "n must be"),
