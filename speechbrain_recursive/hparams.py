@@ -7,14 +7,16 @@ all of them, since merging happens before anything is resolved.
 
 import difflib
 import io
+import re
 from contextlib import nullcontext
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from hyperpyyaml.core import recursive_update, resolve_references
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from speechbrain_recursive.errors import UserError
 
@@ -40,18 +42,21 @@ def read(path, overrides=None):
         If a file is missing or no YAML, or an override names a key that no file has.
     """
     tree = _merged(Path(path), ())
-    overrides = YAML().load(overrides) if isinstance(overrides, str) else overrides
-    for key in overrides or {}:
+    overrides = _parsed(overrides) if isinstance(overrides, str) else overrides or {}
+    for key in overrides:
         if key not in tree:
             near = difflib.get_close_matches(key, tree, n=1)
             hint = f"; did you mean --{near[0]}?" if near else ""
             raise UserError(f"{path} has no key '{key}' to override{hint}")
-    recursive_update(tree, overrides or {})
     text = io.StringIO()
-    YAML().dump(tree, text)
     try:
+        recursive_update(tree, overrides)
+        YAML().dump(tree, text)
         return resolve_references(text.getvalue()).getvalue()
     except (KeyError, ValueError, TypeError) as error:
+        missing = re.search(r"'(\w+)' is a !PLACEHOLDER", str(error))
+        if missing:
+            raise UserError(f"{path} leaves {missing[1]} open: give it with --{missing[1]}") from error
         raise UserError(f"{path}: {_one_line(error)}") from error
 
 
@@ -83,11 +88,11 @@ def load(path, overrides=None, device=None):
         If something in the file cannot be built, such as a schedule of zero loops.
     """
     text = read(path, overrides)
-    torch.manual_seed(YAML(typ="rt").load(text).get("seed", 0))
     try:
+        torch.manual_seed(YAML().load(text).get("seed", 0))
         with torch.device(device) if device else nullcontext():
             return load_hyperpyyaml(text), text
-    except (ValueError, TypeError, AttributeError, ImportError) as error:
+    except (ValueError, TypeError, AttributeError, ImportError, AssertionError) as error:
         raise UserError(f"{path}: {_one_line(error)}") from error
 
 
@@ -116,11 +121,42 @@ def load_trained(folder):
     if not weights.is_file():
         raise UserError(f"{folder} holds no finished run: there is no {weights.name}")
     hparams, _ = load(folder / "hyperparams.yaml")
-    try:
-        hparams["model"].load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except RuntimeError as error:
-        raise UserError(f"{weights} does not fit its hyperparams.yaml: {_one_line(error)}") from error
+    load_weights(hparams["model"], weights)
     return hparams["model"].eval(), hparams
+
+
+def load_weights(model, path):
+    """Load a state dict into a model, strictly.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+    path : str or pathlib.Path
+        A file of tensors by key; nothing in it is executed.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, holds something else, or its keys or shapes are not the model's.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} is not there")
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except RuntimeError as error:
+        raise UserError(f"{path} does not hold this model's weights: {_one_line(error)}") from error
+    except (UnpicklingError, EOFError, LookupError, TypeError) as error:
+        raise UserError(f"{path} holds no weights") from error
+
+
+def _parsed(overrides):
+    try:
+        tree = YAML().load(overrides) or {}
+    except YAMLError as error:
+        raise UserError(f"the overrides are no valid YAML: {_one_line(error)}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"overrides are pairs of --key value, not: {overrides}")
+    return tree
 
 
 def _merged(path, above):
@@ -156,4 +192,6 @@ def _is_plain(value):
 
 
 def _one_line(error):
+    if isinstance(error, MarkedYAMLError):
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
     return " ".join(" ".join(str(arg) for arg in error.args).split())

@@ -106,8 +106,8 @@ class Brain(sb.Brain):
             self.check_loss_isfinite(scaled)
             scaled.backward()
         if should_step:
-            self.optimizers_step()
             self.hparams.lr_scheduler(self.optimizer)
+            self.optimizers_step()
         return loss.detach().cpu()
 
     def optimizers_step(self):

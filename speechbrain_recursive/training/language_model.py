@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import speechbrain as sb
 import torch
 
 from speechbrain_recursive.data.dataset import eval_loader, make_text_dataset, train_loader
@@ -33,8 +34,10 @@ class LanguageModelling(Brain):
 
     def compute_forward(self, batch, stage):
         """Log-probabilities of each next token, as ``decoded`` [B, U, V]."""
-        batch = batch.to(self.device)
-        return SimpleNamespace(decoded=self.modules.model(batch.tokens_bos.data).float().log_softmax(-1))
+        # Evaluated unwrapped: under DDP, test sets are the main process's alone.
+        model = self.modules.model if stage == sb.Stage.TRAIN else self.hparams.model
+        logits = model(batch.to(self.device).tokens_bos.data)
+        return SimpleNamespace(decoded=logits.float().log_softmax(-1))
 
     def on_stage_start(self, stage, epoch=None):
         """Start the counts of a stage."""
@@ -57,10 +60,10 @@ class LanguageModelling(Brain):
         """Log the perplexity of the test sets; see :meth:`Recognition.report`."""
         self.modules.eval()
         for split, loader in loaders.items():
-            self.on_stage_start(None)
+            self.on_stage_start(sb.Stage.TEST)
             with torch.no_grad():
                 for batch in loader:
-                    self.observe(self.compute_forward(batch, None), batch)
+                    self.observe(self.compute_forward(batch, sb.Stage.TEST), batch)
             for train_logger in self.hparams.train_loggers:
                 stats = {"perplexity": self.dev_error()}
                 train_logger.log_stats({"test set": split, "command": command}, test_stats=stats)

@@ -13,7 +13,7 @@ from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, W
 
 from speechbrain_recursive.data.build_tokeniser import build_tokeniser
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load
+from speechbrain_recursive.hparams import load, load_weights
 from speechbrain_recursive.training.averaging import average_checkpoints
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
 
@@ -47,6 +47,9 @@ def _run(prepare, synthesise, argv):
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
     ddp_init_group(run_opts)
     hparams, text = load(hparams_file, overrides)
+    for key in ("train_splits", "dev_splits", "test_splits"):
+        if not hparams[key]:
+            raise UserError(f"{key} names no split")
     folder = Path(hparams["output_folder"])
     sb.create_experiment_directory(folder)
     if if_main_process():
@@ -108,15 +111,12 @@ def _tokeniser(hparams, train):
 
 def _warm_start(hparams):
     """Start from the weights of another model with the same keys."""
-    path = hparams["warm_start"]
-    if path is None:
+    if hparams["warm_start"] is None:
         return
-    if not Path(path).is_file():
-        raise UserError(f"warm_start: there is no {path}")
     try:
-        hparams["model"].load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except RuntimeError as error:
-        raise UserError(f"warm_start: {path} does not fit: {' '.join(str(error).split())}") from error
+        load_weights(hparams["model"], hparams["warm_start"])
+    except UserError as error:
+        raise UserError(f"warm_start: {error}") from error
 
 
 def _train_loggers(hparams):

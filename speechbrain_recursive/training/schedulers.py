@@ -13,7 +13,7 @@ from speechbrain.utils.checkpoints import (
 class WarmupCosine:
     """Linear warm-up to a peak, then half a cosine down to a fraction of it.
 
-    Called after every optimiser step, like SpeechBrain's ``NoamScheduler``.
+    Called before every optimiser step, so that the first one is warmed up too.
 
     Arguments
     ---------
@@ -41,7 +41,7 @@ class WarmupCosine:
         self.n_steps = 0
 
     def __call__(self, optimizer):
-        """Set the optimiser's rate for its next step.
+        """Set the optimiser's rate for the step that it is about to make.
 
         Arguments
         ---------

@@ -1,0 +1,64 @@
+"""What several rooms of the tests need: a tiny corpus, and recipes that run on it in this process."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from speechbrain_recursive.data.synthetic import make_librispeech
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+torch.set_num_threads(1)  # the tests run side by side, and threads change the order of sums
+
+
+@pytest.fixture(scope="session")
+def librispeech(tmp_path_factory):
+    """Two dozen synthetic utterances to train on, in LibriSpeech's layout."""
+    return make_librispeech(tmp_path_factory.mktemp("librispeech"), n_train=24, n_dev=3, n_test=3)
+
+
+@pytest.fixture(scope="session")
+def run_recipe():
+    """``run_recipe(argv, recipe="LibriSpeech")``: what the command line does, without its process."""
+
+    def run(argv, recipe="LibriSpeech"):
+        script = RECIPES / recipe / "train.py"
+        before = sys.argv, sys.excepthook
+        try:
+            sys.argv = [str(script), *map(str, argv)]
+            runpy.run_path(str(script), run_name="__main__")
+        finally:
+            sys.argv, sys.excepthook = before
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def mini(librispeech, run_recipe):
+    """``mini(folder, *more)``: the mini recipe at a small width for two steps; returns the folder."""
+
+    def run(folder, *more):
+        given = {
+            "data_folder": librispeech,
+            "output_folder": folder,
+            "d_model": 16,
+            "nhead": 2,
+            "d_ffn": 32,
+            "eval_loops": "[3]",
+            "number_of_steps": 2,
+            "tensorboard": False,
+        }
+        given |= dict(zip(more[::2], more[1::2], strict=True))
+        options = [part for key, value in given.items() for part in (f"--{key}", value)]
+        run_recipe([RECIPES / "LibriSpeech/hparams/mini.yaml", *options, "--noprogressbar"])
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(mini, tmp_path_factory):
+    """A results folder of two steps. Its loop count is 3."""
+    return mini(tmp_path_factory.mktemp("trained"))
