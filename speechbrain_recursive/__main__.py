@@ -64,12 +64,12 @@ def _transcribe(arguments, rest):
 
 def _overrides(words):
     """``--key value`` pairs as a dict, values read as YAML."""
-    from ruamel.yaml import YAML
+    from speechbrain_recursive.hparams import parse_overrides
 
     if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
         raise UserError(f"overrides are pairs of --key value, not: {' '.join(words)}")
-    reader = YAML(typ="safe")
-    return {key[2:]: reader.load(value) for key, value in zip(words[::2], words[1::2], strict=True)}
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return parse_overrides("\n".join(f"{key[2:]}: {value}" for key, value in pairs))
 
 
 if __name__ == "__main__":

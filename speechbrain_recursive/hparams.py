@@ -42,7 +42,7 @@ def read(path, overrides=None):
         If a file is missing or no YAML, or an override names a key that no file has.
     """
     tree = _merged(Path(path), ())
-    overrides = _parsed(overrides) if isinstance(overrides, str) else overrides or {}
+    overrides = parse_overrides(overrides) if isinstance(overrides, str) else overrides or {}
     for key in overrides:
         if key not in tree:
             near = difflib.get_close_matches(key, tree, n=1)
@@ -121,18 +121,19 @@ def load_trained(folder):
     if not weights.is_file():
         raise UserError(f"{folder} holds no finished run: there is no {weights.name}")
     hparams, _ = load(folder / "hyperparams.yaml")
-    load_weights(hparams["model"], weights)
+    load_weights(weights, hparams["model"].load_state_dict)
     return hparams["model"].eval(), hparams
 
 
-def load_weights(model, path):
-    """Load a state dict into a model, strictly.
+def load_weights(path, into):
+    """Read a state dict and hand it on.
 
     Arguments
     ---------
-    model : torch.nn.Module
     path : str or pathlib.Path
         A file of tensors by key; nothing in it is executed.
+    into : callable
+        Takes the state dict, such as a model's ``load_state_dict``.
 
     Raises
     ------
@@ -142,14 +143,35 @@ def load_weights(model, path):
     if not Path(path).is_file():
         raise UserError(f"{path} is not there")
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        into(torch.load(path, map_location="cpu", weights_only=True))
     except RuntimeError as error:
         raise UserError(f"{path} does not hold this model's weights: {_one_line(error)}") from error
     except (UnpicklingError, EOFError, LookupError, TypeError) as error:
         raise UserError(f"{path} holds no weights") from error
 
 
-def _parsed(overrides):
+def parse_overrides(overrides):
+    """Overrides as a dict.
+
+    Arguments
+    ---------
+    overrides : str
+        YAML text, a line for each top-level key.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    UserError
+        If it is no such text, or a key stands in it twice.
+
+    Example
+    -------
+    >>> dict(parse_overrides("loops: 8"))
+    {'loops': 8}
+    """
     try:
         tree = YAML().load(overrides) or {}
     except YAMLError as error:

@@ -13,6 +13,13 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 torch.set_num_threads(1)  # the tests run side by side, and threads change the order of sums
 
 
+def flags(options):
+    """A dict as words of a command line."""
+    return [f"{word}" for key, value in options.items() for word in (f"--{key}", value)] + [
+        "--noprogressbar"
+    ]
+
+
 @pytest.fixture(scope="session")
 def librispeech(tmp_path_factory):
     """Two dozen synthetic utterances to train on, in LibriSpeech's layout."""
@@ -51,8 +58,7 @@ def mini(librispeech, run_recipe):
             "tensorboard": False,
         }
         given |= dict(zip(more[::2], more[1::2], strict=True))
-        options = [part for key, value in given.items() for part in (f"--{key}", value)]
-        run_recipe([RECIPES / "LibriSpeech/hparams/mini.yaml", *options, "--noprogressbar"])
+        run_recipe([RECIPES / "LibriSpeech/hparams/mini.yaml", *flags(given)])
         return folder
 
     return run
@@ -62,3 +68,27 @@ def mini(librispeech, run_recipe):
 def trained(mini, tmp_path_factory):
     """A results folder of two steps. Its loop count is 3."""
     return mini(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def lm(librispeech, run_recipe, tmp_path_factory):
+    """The results folder of a language model of two steps, with the tokens of ``trained``."""
+    folder = tmp_path_factory.mktemp("lm")
+    given = {
+        "data_folder": librispeech,
+        "output_folder": folder,
+        "train_splits": "[train-clean-100]",
+        "test_splits": "[test-clean]",
+        "characters": '"\'ABCDEFGHIJKLMNOPQRSTUVWXYZ"',
+        "n_tokens": 32,
+        "num_layers": 2,
+        "d_model": 16,
+        "nhead": 2,
+        "d_ffn": 32,
+        "max_batch_tokens": 400,
+        "number_of_steps": 2,
+        "num_workers": 0,
+        "tensorboard": False,
+    }
+    run_recipe([RECIPES / "LibriSpeech/hparams/transformer_lm.yaml", *flags(given)])
+    return folder

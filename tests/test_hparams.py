@@ -47,7 +47,9 @@ def test_bases_are_found_beside_the_file_that_names_them(files, tmp_path):
 
 
 def test_references_and_tags_work_across_files(files):
-    low = "size: 1\nlayer: !new:torch.nn.Linear\n  in_features: !ref <size>\n  out_features: !ref <more>\n"
+    low = (
+        "size: 1\nlayer: !new:torch.nn.Linear\n  in_features: !ref <size>\n  out_features: !ref <more>\n"
+    )
     hparams, text = load(files(low=low, top="base: low.yaml\nsize: 3\nmore: !ref <size> * 2\n"))
     assert hparams["layer"].weight.shape == (6, 3)
     assert "base" not in text
@@ -98,7 +100,7 @@ def test_modules_are_built_on_the_device_asked_for(files):
         ({"n_loops": 3}, "top.yaml has no key 'n_loops' to override; did you mean --loops?"),
         ({"zzz": 3}, "top.yaml has no key 'zzz' to override"),
         ("loops: [1", "the overrides are no valid YAML: line 1"),
-        ("loops: 1\nloops: 2", "found duplicate key \"loops\""),
+        ("loops: 1\nloops: 2", 'found duplicate key "loops"'),
         ("stray", "overrides are pairs of --key value, not: stray"),
         ({"loops": {"a": 1}}, "top.yaml: Expected to update a mapping"),
         ("loops: 0", "top.yaml: loops must be a whole number of at least 1, got 0"),

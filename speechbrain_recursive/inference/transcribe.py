@@ -23,11 +23,13 @@ class Transcriber:
     Raises
     ------
     UserError
-        If the folder holds no finished run, or its weights are not those of its YAML.
+        If the folder holds no finished run or no recogniser, or its weights are not those of its YAML.
     """
 
     def __init__(self, folder):
         self.model, _ = load_trained(folder)
+        if not hasattr(self.model, "parts"):
+            raise UserError(f"{folder} holds no recogniser, but a {type(self.model).__name__}")
         self.tokeniser = load_tokeniser(Path(folder) / "tokeniser.json")
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import speechbrain as sb
+from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
 
 from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
 from speechbrain_recursive.analysis.report import environment, write_report
@@ -160,7 +161,10 @@ class Recognition(Brain):
             return None
         if load_tokeniser(Path(folder) / "tokeniser.json").pieces != self.tokeniser.pieces:
             raise UserError(f"lm: {folder} has other tokens than this recogniser; train it on the same")
-        return load_trained(folder)[0].to(self.device)
+        model, _ = load_trained(folder)
+        if not isinstance(model, TransformerLM):
+            raise UserError(f"lm: {folder} holds no language model, but a {type(model).__name__}")
+        return model.to(self.device)
 
     def _augment(self, features, lengths):
         return self.hparams.fea_augment(features, lengths)[0]
