@@ -153,7 +153,8 @@ class Schedule:
         counts = self.loops if loops is None else dict.fromkeys(self.loops, loops)
         for name in by_block:
             if name not in counts:
-                raise ValueError(f"no block '{name}' that recurs; there is {', '.join(counts) or 'none'}")
+                known = ", ".join(counts) or "none"
+                raise ValueError(f"no block '{name}' that recurs; there is {known}")
         counts = {**counts, **by_block}
         return Schedule(
             replace(block, loops=counts.get(block.name, block.loops)) for block in self.blocks

@@ -7,12 +7,14 @@ import speechbrain as sb
 from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
 
 from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
+from speechbrain_recursive.analysis.plots import loops_label
 from speechbrain_recursive.analysis.report import environment, write_report
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_loader
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.tokenisers import load_tokeniser
 from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.decoding.joint import estimate_token_ngram
 from speechbrain_recursive.decoding.ngram import estimate_ngram
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load_trained
@@ -107,28 +109,23 @@ class Recognition(Brain):
         loaders : dict of str to DataLoader
             By split.
         train_manifests : list of pathlib.Path
-            Whose words the n-gram is estimated from, unless the recipe names one.
+            Whose words n-grams are estimated from.
         command : str
             What the report says it was made by.
         """
-        hparams, model = self.hparams, self.hparams.model
+        hparams, model = self.hparams, self.hparams.model.eval()
         folder = Path(hparams.output_folder)
-        ngram = hparams.ngram
-        if ngram is None:
-            rows = (row for path in train_manifests for row in read_manifest(path).values())
-            ngram = folder / "ngram.arpa"
-            estimate_ngram((row["wrd"] for row in rows), ngram, hparams.ngram_order)
-        joint = None
-        if model.seq_lin is not None and hparams.joint_beam is not None:
-            joint = hparams.joint_beam(model, self.tokeniser, lm=self._language_model())
+        rows = (row for path in train_manifests for row in read_manifest(path).values())
+        text = [row["wrd"] for row in rows]
+        ngram = hparams.ngram or estimate_ngram(text, folder / "ngram.arpa", hparams.ngram_order)
         found = evaluate(
-            model.eval(),
+            model,
             loaders,
             self.tokeniser,
             hparams.eval_loops,
             hparams.loop_policy.trained,
             ngram=hparams.ngram_beam(self.tokeniser, ngram),
-            joint=joint,
+            joint=self._joint_search(text),
             progressbar=not self.noprogressbar,
         )
         info = {
@@ -136,8 +133,10 @@ class Recognition(Brain):
             "logical_depth": len(model.schedule),
             "parameters": count_parameters(model.parts()),
             "multiply_adds_per_second": {
-                loops: multiply_adds_per_second(model, loops)
-                for loops in dict.fromkeys(row["loops"] for row in found.rows)
+                label: multiply_adds_per_second(model, loops)
+                for label, loops in {
+                    loops_label(row["loops"]): row["loops"] for row in found.rows
+                }.items()
             },
             "seed": hparams.seed,
             "steps": self.optimizer_step,
@@ -153,6 +152,18 @@ class Recognition(Brain):
         return self.hparams.loop_policy(
             step=self.optimizer_step, total_steps=self.total_steps, seconds=seconds
         )
+
+    def _joint_search(self, text):
+        """The joint search with the recipe's language models, or None without an attention decoder."""
+        hparams = self.hparams
+        if hparams.joint_beam is None or hparams.model.seq_lin is None:
+            return None
+        models = {"lm": self._language_model()}
+        if hparams.token_ngram_weight > 0:
+            arpa = Path(hparams.output_folder) / "tokens.arpa"
+            order = hparams.token_ngram_order
+            models["ngram"] = estimate_token_ngram(text, self.tokeniser, arpa, order)
+        return hparams.joint_beam(hparams.model, self.tokeniser, **models)
 
     def _language_model(self):
         """The LM of another run's folder, which must have the same tokens."""

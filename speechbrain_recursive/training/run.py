@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import speechbrain as sb
@@ -14,6 +15,7 @@ from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, W
 from speechbrain_recursive.data.build_tokeniser import build_tokeniser
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load, load_weights
+from speechbrain_recursive.nn.transfer import warm_start
 from speechbrain_recursive.training.averaging import average_checkpoints
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
 
@@ -59,7 +61,8 @@ def _run(prepare, synthesise, argv):
     train = [manifests[split] for split in hparams["train_splits"]]
     tokeniser = _tokeniser(hparams, train)
     loader, others = hparams["brain"].loaders(hparams, manifests, tokeniser)
-    _warm_start(hparams)
+    if hparams["warm_start"] is not None:
+        load_weights(hparams["warm_start"], partial(warm_start, hparams["model"]))
     hparams["train_loggers"] = _train_loggers(hparams) if if_main_process() else []
     brain = hparams["brain"](
         tokeniser,
@@ -107,16 +110,6 @@ def _tokeniser(hparams, train):
     if len(tokeniser) != hparams["n_tokens"]:
         raise UserError(f"n_tokens is {hparams['n_tokens']}, the tokeniser has {len(tokeniser)} pieces")
     return tokeniser
-
-
-def _warm_start(hparams):
-    """Start from the weights of another model with the same keys."""
-    if hparams["warm_start"] is None:
-        return
-    try:
-        load_weights(hparams["model"], hparams["warm_start"])
-    except UserError as error:
-        raise UserError(f"warm_start: {error}") from error
 
 
 def _train_loggers(hparams):
