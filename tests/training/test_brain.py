@@ -1,0 +1,186 @@
+"""The training loop takes the steps that it should, and no others."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from speechbrain.dataio.dataloader import SaveableDataLoader
+from speechbrain.utils.epoch_loop import EpochCounter
+
+from speechbrain_recursive.data.sampler import LengthBatchSampler
+from speechbrain_recursive.training.brain import Brain
+from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
+from speechbrain_recursive.training.schedulers import WarmupCosine
+
+
+class Toy(Brain):
+    """A linear layer whose batches are rows of a matrix; notes its weights after every step."""
+
+    def compute_forward(self, batch, stage):
+        return self.modules.model(batch)
+
+    def observe(self, outputs, batch):
+        pass
+
+    def dev_error(self):
+        return 1.0
+
+    def on_fit_start(self):
+        super().on_fit_start()
+        self.seen, self.rates, self.saved = [self.weights()], [], []
+
+    def weights(self):
+        return torch.cat([p.detach().flatten() for p in self.modules.parameters()])
+
+    def optimizers_step(self):
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
+        super().optimizers_step()
+        self.seen.append(self.weights())
+
+    def _save_intra_epoch_ckpt(self):
+        self.saved.append(self.step)
+        super()._save_intra_epoch_ckpt()
+
+
+def squares(outputs, batch):
+    loss = outputs.square().mean()
+    return loss, {"squares": loss}
+
+
+def sgd(parameters, lr=1.0):
+    return torch.optim.SGD(parameters, lr=lr)
+
+
+@pytest.fixture
+def rows():
+    return torch.randn(7, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def train(tmp_path):
+    """``train(rows, epochs=1, folder="run", ...)``: a Brain that was fitted, one row per batch."""
+
+    def fit(rows, epochs=1, folder="run", opt_class=sgd, lr_scheduler=None, **run_opts):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
+        sampler = LengthBatchSampler([1.0] * len(rows), max_seconds=1, shuffle=False)
+        loader = SaveableDataLoader(rows, batch_sampler=sampler, generator=torch.Generator())
+        counter = EpochCounter(epochs)
+        hparams = {
+            "objective": squares,
+            "lr_scheduler": lr_scheduler or WarmupCosine(1.0, 0, 1, floor=1.0),
+            "epoch_counter": counter,
+            "keep_checkpoints": 1,
+            "train_loggers": [],
+        }
+        brain = Toy(
+            None,
+            modules={"model": model},
+            opt_class=opt_class,
+            hparams=hparams,
+            run_opts={"device": "cpu", "noprogressbar": True, "max_grad_norm": -1.0, **run_opts},
+            checkpointer=AtomicCheckpointer(tmp_path / folder, {"model": model, "loader": loader}),
+        )
+        brain.train_sampler = sampler
+        brain.fit(counter, loader, SaveableDataLoader(rows[:1]))
+        return brain
+
+    return fit
+
+
+def by_hand(start, groups):
+    """Weights [P] after SGD steps of rate 1 on the mean gradient of each group of rows."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
+    torch.nn.utils.vector_to_parameters(start.clone(), model.parameters())
+    found = [start]
+    for group in groups:
+        losses = [model(row[None]).square().mean() for row in group]
+        gradients = torch.autograd.grad(torch.stack(losses).mean(), list(model.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter -= gradient
+        found.append(torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone())
+    return found
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 7, 10])
+def test_accumulated_batches_make_the_mean_gradient_and_none_is_dropped(train, rows, factor):
+    brain = train(0.1 * rows, grad_accumulation_factor=factor)
+    groups = (0.1 * rows).split(factor)
+    assert brain.optimizer_step == len(groups)
+    torch.testing.assert_close(brain.seen, by_hand(brain.seen[0], groups))
+
+
+def test_the_next_epoch_starts_a_group_of_its_own(train, rows):
+    brain = train(0.1 * rows, epochs=2, grad_accumulation_factor=3)
+    groups = (0.1 * rows).split(3)
+    torch.testing.assert_close(brain.seen, by_hand(brain.seen[0], [*groups, *groups]))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_batch_that_is_no_number_costs_its_step_and_nothing_else(train, rows, bad):
+    rows = 0.1 * rows
+    broken = rows.clone()
+    broken[3, 1] = bad
+    brain = train(broken, grad_accumulation_factor=2)
+    assert brain.skipped_steps == 1
+    assert brain.optimizer_step == 4
+    assert torch.equal(brain.seen[1], brain.seen[2])
+    first, _, third, last = rows.split(2)
+    expected = by_hand(brain.seen[0], [first, third, last])
+    torch.testing.assert_close([brain.seen[i] for i in (0, 1, 3, 4)], expected)
+
+
+def test_too_many_of_them_end_the_training(train):
+    with pytest.raises(ValueError, match="patience"):
+        train(torch.full((7, 3), torch.nan))
+
+
+def test_clipping_covers_all_parameter_groups(train, rows):
+    def two_groups(parameters):
+        first, *others = parameters
+        return sgd([{"params": [first]}, {"params": others}])
+
+    brain = train(100 * rows[:1], opt_class=two_groups, max_grad_norm=0.5)
+    step = brain.seen[1] - brain.seen[0]
+    assert step.norm() == pytest.approx(0.5, rel=1e-4)
+    full = by_hand(brain.seen[0], [100 * rows[:1]])[1] - brain.seen[0]
+    assert torch.nn.functional.cosine_similarity(step, full, dim=0) == pytest.approx(1.0)
+    assert (step[:6] != 0).any()
+    assert (step[6:] != 0).any()
+
+
+def test_a_negative_limit_leaves_gradients_alone(train, rows):
+    brain = train(100 * rows[:1], max_grad_norm=-1.0)
+    torch.testing.assert_close(brain.seen, by_hand(brain.seen[0], [100 * rows[:1]]))
+
+
+def test_the_first_step_is_warmed_up(train, rows):
+    schedule = WarmupCosine(0.1, n_warmup_steps=3, total_steps=7, floor=0.0)
+    brain = train(rows, lr_scheduler=schedule)
+    assert brain.rates == pytest.approx([schedule.at(step) for step in range(1, 8)])
+
+
+@pytest.mark.parametrize(("limit", "factor"), [(5, 1), (7, 1), (9, 1), (5, 2)])
+def test_a_budget_of_steps_is_spent_exactly_and_only_once(train, rows, limit, factor):
+    options = {"optimizer_step_limit": limit, "grad_accumulation_factor": factor}
+    brain = train(0.1 * rows, epochs=10, **options)
+    assert brain.optimizer_step == len(brain.seen) - 1 == limit
+    assert brain.total_steps == limit
+    again = train(0.1 * rows, epochs=10, **options)
+    assert again.optimizer_step == limit
+    assert len(again.seen) == 1
+    assert torch.equal(again.weights(), brain.weights())
+
+
+def test_a_larger_budget_goes_on_where_the_smaller_ended(train, rows):
+    whole = train(0.1 * rows, epochs=2, folder="whole")
+    train(0.1 * rows, epochs=1)
+    assert torch.equal(train(0.1 * rows, epochs=2).weights(), whole.weights())
+
+
+def test_checkpoints_within_an_epoch_fall_on_steps(train, rows):
+    brain = train(0.1 * rows, grad_accumulation_factor=2, ckpt_interval_steps=1)
+    assert brain.saved == [2, 4, 6]  # the seventh batch ends the epoch, which is saved after validation
+    brain = train(0.1 * rows, folder="b", ckpt_interval_steps=1, optimizer_step_limit=3)
+    assert brain.saved == [1, 2]
