@@ -1,7 +1,5 @@
 """The training loop takes the steps that it should, and no others."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from speechbrain.dataio.dataloader import SaveableDataLoader
