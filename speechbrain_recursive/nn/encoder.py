@@ -92,6 +92,10 @@ class RecursiveEncoder(nn.Module):
             self.family.guard(layer)
         self.schedule = schedule
         self.seams = nn.ModuleDict({name: nn.ModuleList(some) for name, some in (seams or {}).items()})
+        for name, some in self.seams.items():
+            blocks = [block for block in schedule.blocks if name in ("*", block.name)]
+            for seam in some:
+                seam.attach({i: self.layers[i] for block in blocks for i in block.layers})
         self.recompute = recompute
         self.grad_loops = grad_loops
         if grad_loops is not None:

@@ -1,4 +1,4 @@
-"""What travels through a recursive encoder, and the four seams at which a method can touch it."""
+"""What travels through a recursive encoder, and the seams at which a method can touch it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -147,6 +147,15 @@ class Seam(nn.Module):
     """
 
     injects = False
+
+    def attach(self, layers):
+        """Build what depends on the block's layers, once, when an encoder takes the seam.
+
+        Arguments
+        ---------
+        layers : dict of int to torch.nn.Module
+            The block's physical layers by index.
+        """
 
     def before_loop(self, state):
         """Turn the state into the input of a loop.

@@ -1,0 +1,95 @@
+"""Low-rank weights of each loop's own, on layers that the loops share."""
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from speechbrain_recursive.nn.state import Seam
+
+
+class LoopLoRA(Seam):
+    """Loop r runs each layer of the block with W + (alpha / rank) B_r A_r for every matrix W.
+
+    The fused query-key-value projection, a bare parameter of SpeechBrain's attention, is one of them.
+    B starts at zero: the identity. Loops past the last adapter use that one.
+
+    Arguments
+    ---------
+    loops : int
+        How many loops have adapters of their own.
+    rank : int
+        Rank of each update.
+    alpha : float
+        Scale of the updates.
+
+    Raises
+    ------
+    ValueError
+        For less than one loop or rank.
+
+    Example
+    -------
+    >>> from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
+    >>> from speechbrain_recursive.nn.encoder import RecursiveEncoder
+    >>> from speechbrain_recursive.nn.schedule import cycle
+    >>> stock = TransformerEncoder(1, nhead=2, d_ffn=16, d_model=8)
+    >>> encoder = RecursiveEncoder(stock, cycle(1, 3), {"recurrent": [LoopLoRA(loops=3, rank=2)]})
+    >>> encoder(torch.rand(2, 10, 8))[0].shape
+    torch.Size([2, 10, 8])
+    """
+
+    def __init__(self, loops, rank=8, alpha=8.0):
+        super().__init__()
+        if loops < 1 or rank < 1:
+            raise ValueError(f"LoopLoRA needs at least one loop and rank 1, got {loops} and {rank}")
+        self.loops = loops
+        self.rank = rank
+        self.scale = alpha / rank
+        self.down = nn.ModuleDict()
+        self.up = nn.ModuleDict()
+
+    def attach(self, layers):
+        """Make A [loops, rank, in] and B [loops, out, rank] for each matrix of the block's layers."""
+        for index, layer in layers.items():
+            shapes = {name: weight for name, weight in layer.named_parameters() if weight.dim() == 2}
+            self.down[str(index)] = nn.ParameterDict(
+                {
+                    _key(name): torch.randn(self.loops, self.rank, weight.shape[1])
+                    / weight.shape[1] ** 0.5
+                    for name, weight in shapes.items()
+                }
+            )
+            self.up[str(index)] = nn.ParameterDict(
+                {
+                    _key(name): torch.zeros(self.loops, weight.shape[0], self.rank)
+                    for name, weight in shapes.items()
+                }
+            )
+
+    def around_step(self, state, layer, call):
+        """Run the layer with its weights for this loop."""
+        loop = min(state.step.loop, self.loops - 1)
+        down, up = self.down[str(state.step.layer)], self.up[str(state.step.layer)]
+        weights = {
+            f"layer.{name}": weight + self.scale * up[_key(name)][loop] @ down[_key(name)][loop]
+            for name, weight in layer.named_parameters()
+            if _key(name) in up
+        }
+        return functional_call(_Call(layer, call), weights, (state,))
+
+
+class _Call(nn.Module):
+    """A call of a layer as a module, so that the layer's parameters can be replaced for its length."""
+
+    def __init__(self, layer, call):
+        super().__init__()
+        self.layer = layer
+        self.call = call
+
+    def forward(self, state):
+        return self.call(state, self.layer)
+
+
+def _key(name):
+    """A parameter's name without the dots that a ParameterDict refuses."""
+    return name.replace(".", "/")

@@ -1,0 +1,89 @@
+"""Adaptive exit: each row leaves when its own criterion says so, and gets what it gets alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
+
+from speechbrain_recursive.nn.encoder import RecursiveEncoder
+from speechbrain_recursive.nn.halting import CRITERIA, Halting
+from speechbrain_recursive.nn.padding import pad_mask
+from speechbrain_recursive.nn.schedule import latent
+
+FRAMES = torch.tensor([12, 7, 9, 12])
+X = torch.randn(4, 12, 8, generator=torch.Generator().manual_seed(0))
+HEAD = torch.nn.Linear(8, 5)
+
+
+def encoder(criterion, threshold, **options):
+    torch.manual_seed(3)
+    stock = TransformerEncoder(3, nhead=2, d_ffn=16, d_model=8, normalize_before=True)
+    seams = {"recurrent": [Halting(criterion, threshold, **options)]}
+    return RecursiveEncoder(stock, latent(1, 6, 1, 1), seams).eval()
+
+
+def run(model, x=X, frames=FRAMES, loops=None):
+    with torch.no_grad():
+        return model.run(begin(model, x, frames), loops=loops).state.x
+
+
+def begin(model, x=X, frames=FRAMES):
+    state = model.family.prepare(x, src_key_padding_mask=pad_mask(frames, x.shape[1]))
+    return replace(state, readout=HEAD)
+
+
+def measured(model, criterion):
+    """The criterion of each row after each loop [6, 4], by plain loops over rows and frames."""
+    rows = []
+    for loops in range(1, 7):
+        taps = model.run(begin(model), loops=loops, taps=(loops - 1, loops)).taps
+        before, after = taps[loops - 1], taps[loops]
+        row = []
+        for i, count in enumerate(FRAMES.tolist()):
+            total = 0.0
+            for t in range(count):
+                p, q = HEAD(before[i, t]).softmax(0), HEAD(after[i, t]).softmax(0)
+                a, b = before[i, t], after[i, t]
+                total += {
+                    "cosine": 1 - a @ b / a.norm() / b.norm(),
+                    "kl": sum(y * (y / x).log() for x, y in zip(p, q, strict=True)),
+                    "entropy": -sum(y * y.log() for y in q),
+                }[criterion]
+            row.append(float(total) / count)
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_rows_leave_at_their_own_loop(criterion):
+    values = measured(encoder(criterion, 0.0), criterion)
+    threshold = float(values[2].median()) + 1e-6
+    expected = [
+        next((loop + 1 for loop in range(6) if values[loop, row] < threshold), 6) for row in range(4)
+    ]
+    assert len(set(expected)) > 1, "the threshold does not tell the rows apart"
+    model = encoder(criterion, threshold)
+    together = run(model)
+    fixed = run(encoder(criterion, 0.0), loops=torch.tensor(expected))
+    torch.testing.assert_close(together, fixed)
+    for row, count in enumerate(FRAMES.tolist()):
+        alone = run(model, X[row : row + 1, :count], FRAMES[row : row + 1])
+        torch.testing.assert_close(together[row, :count], alone[0], atol=1e-5, rtol=1e-5)
+
+
+def test_no_row_leaves_at_threshold_zero_or_in_training():
+    never, always = encoder("cosine", 0.0), encoder("cosine", 3.0)
+    torch.testing.assert_close(run(never), run(always.train()), msg="every loop is made in training")
+    torch.testing.assert_close(run(always.eval()), run(never, loops=1))
+
+
+def test_the_least_number_of_loops():
+    torch.testing.assert_close(
+        run(encoder("cosine", 3.0, least=4)), run(encoder("cosine", 0.0), loops=4)
+    )
+
+
+def test_unknown_criterion():
+    with pytest.raises(ValueError, match="'change' is none of cosine, kl, entropy"):
+        Halting("change")
