@@ -41,7 +41,7 @@ def read(path, overrides=None):
     UserError
         If a file is missing or no YAML, or an override names a key that no file has.
     """
-    tree = _merged(Path(path), ())
+    tree = merge(path)
     overrides = parse_overrides(overrides) if isinstance(overrides, str) else overrides or {}
     for key in overrides:
         if key not in tree:
@@ -181,7 +181,27 @@ def parse_overrides(overrides):
     return tree
 
 
-def _merged(path, above):
+def merge(path, above=()):
+    """The tree of a YAML file and its bases, before anything is resolved.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    above : tuple of pathlib.Path
+        Files that it is a base of.
+
+    Returns
+    -------
+    dict
+        By top-level key, with the tags of HyperPyYAML.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, no YAML, or its own base.
+    """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is not there" + (f" (base of {above[-1]})" if above else ""))
     if path in above:
@@ -193,7 +213,7 @@ def _merged(path, above):
     bases = tree.pop("base", [])
     merged = {}
     for base in [bases] if isinstance(bases, str) else bases:
-        merged = _update(merged, _merged((path.parent / base).resolve(), (*above, path)))
+        merged = _update(merged, merge((path.parent / base).resolve(), (*above, path)))
     return _update(merged, tree)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from speechbrain.utils import logger
 
 from speechbrain_recursive.data.synthetic import make_librispeech
 
@@ -15,7 +16,7 @@ torch.set_num_threads(1)  # the tests run side by side, and threads change the o
 
 def flags(options):
     """A dict as words of a command line."""
-    return [f"{word}" for key, value in options.items() for word in (f"--{key}", value)] + [
+    return [str(word) for key, value in options.items() for word in (f"--{key}", value)] + [
         "--noprogressbar"
     ]
 
@@ -23,7 +24,7 @@ def flags(options):
 @pytest.fixture(scope="session")
 def librispeech(tmp_path_factory):
     """Two dozen synthetic utterances to train on, in LibriSpeech's layout."""
-    return make_librispeech(tmp_path_factory.mktemp("librispeech"), n_train=24, n_dev=3, n_test=3)
+    return make_librispeech(tmp_path_factory.mktemp("librispeech"), n_train=24, n_dev=2, n_test=2)
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +33,11 @@ def run_recipe():
 
     def run(argv, recipe="LibriSpeech"):
         script = RECIPES / recipe / "train.py"
-        before = sys.argv, sys.excepthook
-        try:
-            sys.argv = [str(script), *map(str, argv)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [str(script), *map(str, argv)])
+            patch.setattr(sys, "excepthook", sys.excepthook)  # which SpeechBrain replaces
+            patch.setattr(logger, "get_environment_description", str)  # half a second of `pip freeze`
             runpy.run_path(str(script), run_name="__main__")
-        finally:
-            sys.argv, sys.excepthook = before
 
     return run
 

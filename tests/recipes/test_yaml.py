@@ -1,0 +1,141 @@
+"""Every recipe's YAML is built at full size, runs at a small one, and has no key that nothing reads."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from speechbrain.core import RunOptions
+
+from speechbrain_recursive.hparams import load, merge
+
+ROOT = Path(__file__).parents[2]
+YAMLS = sorted((ROOT / "recipes").glob("*/hparams/*.yaml"))
+OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
+
+# What makes a recipe small, where its YAML has the key.
+REDUCED = {
+    "d_model": 16,
+    "nhead": 2,
+    "d_ffn": 32,
+    "kernel_size": 5,
+    "csgu_linear_units": 32,
+    "num_layers": 2,
+    "num_workers": 0,
+    "max_batch_seconds": 8,
+    "max_batch_tokens": 200,
+    "number_of_steps": 2,
+    "joint_beam_size": 2,
+    "tensorboard": False,
+}
+SPLITS = {
+    "LibriSpeech": {
+        "train_splits": ["train-clean-100"],
+        "dev_splits": ["dev-clean"],
+        "test_splits": ["test-clean"],
+    }
+}
+
+
+def named(path):
+    return f"{path.parents[1].name}/{path.stem}"
+
+
+@pytest.fixture
+def corpora(librispeech):
+    return {"LibriSpeech": librispeech}
+
+
+def small(path):
+    """Overrides that make a recipe run in a moment."""
+    tree = merge(path)
+    given = {key: value for key, value in REDUCED.items() if key in tree} | SPLITS[path.parents[1].name]
+    if tree["num_decoder_layers"] > 1:
+        given["num_decoder_layers"] = 1
+    if not tree["characters"]:
+        given["n_tokens"] = 50
+    return given
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=named)
+def test_it_is_built_at_full_size(path):
+    hparams, _ = load(path, OPEN, device="meta")
+    parameters = list(hparams["model"].parameters())
+    assert parameters
+    assert all(parameter.is_meta for parameter in parameters)
+    assert set(hparams["modules"]) == {"model"}
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=named)
+def test_it_trains_and_reports(path, corpora, run_recipe, tmp_path):
+    recipe = path.parents[1].name
+    given = {"data_folder": corpora[recipe], "output_folder": tmp_path, **small(path)}
+    words = [
+        word for key, value in given.items() for word in (f"--{key}", json.dumps(value, default=str))
+    ]
+    run_recipe([path, *words, "--noprogressbar"], recipe)
+
+    log = (tmp_path / "train_log.txt").read_text()
+    assert "step: 2" in log
+    assert "skipped steps: 0" in log
+    weights = torch.load(tmp_path / "model.ckpt")
+    assert all(value.isfinite().all() for value in weights.values())
+    if "eval_loops" in merge(path):
+        check_report(tmp_path)
+    else:
+        assert "test perplexity" in log
+
+
+def check_report(folder):
+    report = json.loads((folder / "report.json").read_text())
+    rows = report["results"]
+    for row in rows:
+        assert row["split"] == "test-clean"
+        assert row["decoder"] in ("greedy", "ngram", "joint")
+        assert row["low"] <= row["wer"] <= row["high"]
+        assert row["rtf"] > 0
+        assert isinstance(row["supervised"], bool)
+    (trained,) = {row["loops"] for row in rows if row["trained"]}
+    assert [row["decoder"] for row in rows if row["loops"] == trained][:2] == ["greedy", "ngram"]
+    assert report["steps"] == 2
+    assert report["schedule"]
+    assert {"encoder", "total"} <= report["parameters"].keys()
+    assert report["multiply_adds_per_second"].keys() == {str(row["loops"]) for row in rows}
+    for name in ("report.md", "wer_vs_loops.png"):
+        assert (folder / name).stat().st_size > 0
+
+
+def references(node):
+    """Names that the !ref and !copy tags below a node of YAML refer to."""
+    if isinstance(node, Mapping):
+        return set().union(*map(references, node.values()))
+    if isinstance(node, list):
+        return set().union(*map(references, node))
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    return set(re.findall(r"<(\w+)", str(node.value))) if tag in ("!ref", "!copy") else set()
+
+
+def unread(tree, sources):
+    """Keys that no source reads, neither themselves nor through what refers to them."""
+    read = set(re.findall(r'hparams(?:\.|\[")(\w+)', sources)) | RunOptions().as_dict().keys() | {"seed"}
+    reached, new = set(), read & tree.keys()
+    while new:
+        reached |= new
+        new = set().union(*(references(tree[key]) for key in new)) & tree.keys() - reached
+    return tree.keys() - reached
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=named)
+def test_every_key_is_read(path):
+    files = [*(ROOT / "speechbrain_recursive").rglob("*.py"), path.parents[1] / "train.py"]
+    sources = "\n".join(file.read_text() for file in files)
+    assert unread(merge(path), sources) == set()
+
+
+def test_a_key_that_nothing_reads_is_found():
+    tree = YAML().load("a: !ref <b>\nb: 1\nc: [!ref <d>]\nd: 1\nseed: 1\n")
+    assert unread(tree, "hparams.a") == {"c", "d"}
+    assert unread(tree, 'hparams["c"]') == {"a", "b"}
