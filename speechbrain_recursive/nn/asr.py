@@ -195,7 +195,7 @@ class RecursiveTransformerASR(TransformerASR):
         decoded, _, _ = self.decoder(
             tgt + self._decoder_positions()(tgt),
             encoded,
-            tgt_mask=tgt_mask,
+            tgt_mask=torch.isneginf(tgt_mask),  # boolean as the padding mask, which torch asks for
             tgt_key_padding_mask=tgt_pad,
             memory_key_padding_mask=pad,
         )

@@ -1,6 +1,6 @@
 """Weights from elsewhere: which of a recogniser's parts a checkpoint is for."""
 
-# Keys of the model in SpeechBrain's Transformer recipes, ModuleList([CNN, Transformer, seq_lin, ctc_lin]).
+# Keys in SpeechBrain's Transformer recipes, whose model is [CNN, Transformer, seq_lin, ctc_lin].
 _STOCK_RECIPE = {"0.": "frontend.convs.", "1.": "transformer.", "2.w.": "seq_lin.", "3.w.": "ctc_lin."}
 
 

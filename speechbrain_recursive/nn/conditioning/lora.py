@@ -51,20 +51,13 @@ class LoopLoRA(Seam):
     def attach(self, layers):
         """Make A [loops, rank, in] and B [loops, out, rank] for each matrix of the block's layers."""
         for index, layer in layers.items():
-            shapes = {name: weight for name, weight in layer.named_parameters() if weight.dim() == 2}
-            self.down[str(index)] = nn.ParameterDict(
-                {
-                    _key(name): torch.randn(self.loops, self.rank, weight.shape[1])
-                    / weight.shape[1] ** 0.5
-                    for name, weight in shapes.items()
-                }
-            )
-            self.up[str(index)] = nn.ParameterDict(
-                {
-                    _key(name): torch.zeros(self.loops, weight.shape[0], self.rank)
-                    for name, weight in shapes.items()
-                }
-            )
+            down, up = nn.ParameterDict(), nn.ParameterDict()
+            for name, weight in layer.named_parameters():
+                if weight.dim() == 2:
+                    rows, columns = weight.shape
+                    down[_key(name)] = torch.randn(self.loops, self.rank, columns) / columns**0.5
+                    up[_key(name)] = torch.zeros(self.loops, rows, self.rank)
+            self.down[str(index)], self.up[str(index)] = down, up
 
     def around_step(self, state, layer, call):
         """Run the layer with its weights for this loop."""
