@@ -1,0 +1,175 @@
+"""Kill a training run at random moments, resume it each time, and compare its weights at the end.
+
+The LibriSpeech recipe trains a narrow model on a small synthetic corpus, once undisturbed and once
+killed (SIGKILL) at moments drawn at random: while it sets up, amid a batch, amid a save. Both must end
+with the same weights to the bit.
+
+> python benchmarks/kill_and_resume.py --kills 10
+"""
+
+import argparse
+import logging
+import os
+import random
+import runpy
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import torch
+import torch._dynamo  # a second's work that every optimiser does: before the fork, not after it
+
+from speechbrain_recursive.data.synthetic import make_librispeech
+from speechbrain_recursive.training.recognition import Recognition
+
+RECIPE = Path(__file__).parents[1] / "recipes/LibriSpeech"
+STEPS, ACCUMULATION, INTERVAL = 30, 2, 4  # optimiser steps; batches in a step and between checkpoints
+FSYNCS = 11  # of one save, about
+OPTIONS = {
+    "d_model": 16,
+    "nhead": 2,
+    "d_ffn": 32,
+    "max_batch_seconds": 8,
+    "eval_loops": "[3]",
+    "joint_beam_size": 2,
+    "number_of_steps": STEPS,
+    "grad_accumulation_factor": ACCUMULATION,
+    "ckpt_interval_minutes": 0,
+    "ckpt_interval_steps": INTERVAL,
+    "tensorboard": False,
+}
+
+
+def train(data_folder, output_folder, death=None):
+    """Run the recipe in a child process.
+
+    Arguments
+    ---------
+    data_folder, output_folder : pathlib.Path
+        Of the recipe.
+    death : tuple of (str, float), optional
+        When the child dies: see :func:`draw_death`.
+
+    Returns
+    -------
+    bool
+        Whether it lived to the end.
+    """
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            output_folder.mkdir(parents=True, exist_ok=True)
+            console = os.open(output_folder / "console.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(console, 1)
+            os.dup2(console, 2)
+            doom(*death or (None, 0))
+            options = {**OPTIONS, "data_folder": data_folder, "output_folder": output_folder}
+            words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+            sys.argv = ["train.py", str(RECIPE / "hparams/mini.yaml"), *words, "--noprogressbar"]
+            runpy.run_path(str(RECIPE / "train.py"), run_name="__main__")
+            status = 0
+        except BaseException:
+            logging.exception("the run failed")
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, -signal.SIGKILL):
+        sys.exit(f"the run failed: see {output_folder / 'console.txt'}")
+    return status == 0
+
+
+def draw_death(rng, kills):
+    """A random moment, such that `kills` of them leave something to train.
+
+    Arguments
+    ---------
+    rng : random.Random
+    kills : int
+
+    Returns
+    -------
+    str
+        ``setup``, ``batch`` or ``save``.
+    float
+        Seconds after the start; or the number of the batch and the fraction of a tenth of a second
+        after its start; or the number of a flush to the disk.
+    """
+    kind = rng.choices(["setup", "batch", "save"], [1, 4, 4])[0]
+    batches = STEPS * ACCUMULATION // (kills + 1)
+    if kind == "setup":
+        return kind, rng.uniform(0, 0.3)
+    if kind == "batch":
+        return kind, rng.uniform(1, 1 + batches)
+    return kind, rng.randint(1, max(2, FSYNCS * batches // INTERVAL))
+
+
+def doom(kind, moment):
+    """Let this process kill itself at a moment from :func:`draw_death`."""
+
+    def kill():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    counted = {"batch": 0, "save": 0}
+
+    def before(function, event, act):
+        def counting(*args, **kwargs):
+            counted[event] += 1
+            if counted[event] == int(moment):
+                act()
+            return function(*args, **kwargs)
+
+        return counting
+
+    if kind == "setup":
+        timer(moment, kill)
+    elif kind == "batch":
+        late = 0.1 * (moment % 1)
+        Recognition.fit_batch = before(Recognition.fit_batch, "batch", lambda: timer(late, kill))
+    elif kind == "save":
+        os.fsync = before(os.fsync, "save", kill)
+
+
+def timer(seconds, act):
+    clock = threading.Timer(seconds, act)
+    clock.daemon = True
+    clock.start()
+
+
+def main(argv=None):
+    """Print each kill and the verdict; the exit code is 1 if the weights differ."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1234, help="of the moments")
+    parser.add_argument("--folder", type=Path, help="for corpus and results (default: a temporary one)")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(1)  # one order of sums
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        data = make_librispeech(folder / "corpus", n_train=24, n_dev=2, n_test=2)
+        start = time.perf_counter()
+        if not train(data, folder / "whole"):
+            sys.exit("the undisturbed run was killed by something else")
+        print(f"undisturbed: {STEPS} steps in {time.perf_counter() - start:.1f} s", flush=True)
+        rng, killed = random.Random(options.seed), folder / "killed"
+        for number in range(1, options.kills + 1):
+            kind, moment = draw_death(rng, options.kills)
+            if train(data, killed, (kind, moment)):
+                sys.exit(f"the run ended before kill {number}")
+            left = sorted(path.name for path in killed.glob("save/*"))
+            print(f"kill {number:2d} ({kind} {moment:.2f}), left in save: {' '.join(left)}", flush=True)
+        train(data, killed)
+        whole, resumed = (torch.load(run / "model.ckpt") for run in (folder / "whole", killed))
+        differing = [key for key, value in whole.items() if not torch.equal(value, resumed[key])]
+    if differing:
+        print(f"weights differ: {', '.join(differing)}")
+        return 1
+    print(f"{options.kills} kills; all {len(whole)} tensors equal those of the undisturbed run")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
