@@ -100,6 +100,94 @@ def wer_vs_loops(rows: list[dict], title: str) -> bytes:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, fontsize=11, loc="left")
     figure.legend(handles=handles, loc="outside right upper", frameon=False, handlelength=3.2)
+    return _png(figure)
+
+
+def similarity_map(similarity, labels: list[str], title: str) -> bytes:
+    """Similarity of each layer's output with each other's, as a heat map.
+
+    Arguments
+    ---------
+    similarity : numpy.ndarray
+        [N, N], at most 1.
+    labels : list of str
+        Names of the N layers.
+    title : str
+        Heading of the figure.
+
+    Returns
+    -------
+    bytes
+        A PNG image.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> similarity_map(np.eye(2), ["0", "1"], "Layers")[1:4]
+    b'PNG'
+    """
+    size = 3.0 + 0.2 * min(len(labels), 60)
+    figure = Figure(figsize=(size + 0.8, size), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(similarity, cmap="viridis", vmax=1.0, origin="lower")
+    every = 1 + len(labels) // 30  # more names than that run into each other
+    places = range(0, len(labels), every)
+    axes.set_xticks(places, labels[::every], rotation=90, fontsize=7)
+    axes.set_yticks(places, labels[::every], fontsize=7)
+    axes.set_xlabel("layer")
+    axes.set_ylabel("layer")
+    axes.set_title(title, fontsize=10, loc="left")
+    figure.colorbar(image, ax=axes, label="cosine similarity", shrink=0.8)
+    return _png(figure)
+
+
+def change_by_bin(panels: dict[str, list[dict]], metric: str, title: str) -> bytes:
+    """Change of the error rate in each bin of utterances, a panel for each way of binning.
+
+    Arguments
+    ---------
+    panels : dict of str to list of dict
+        By axis label, rows of `speechbrain_recursive.analysis.bins.compare_by_bins`.
+    metric : str
+        ``"wer"`` or ``"cer"``.
+    title : str
+        Heading of the figure.
+
+    Returns
+    -------
+    bytes
+        A PNG image.
+
+    Example
+    -------
+    >>> row = {"bin": "1-5", "utterances": 3, "change": -2.0, "low": -4.0, "high": 0.5}
+    >>> change_by_bin({"words": [row]}, "wer", "A to B")[1:4]
+    b'PNG'
+    """
+    figure = Figure(figsize=(5.0 * len(panels), 4.2), dpi=150, layout="constrained")
+    for axes, (label, rows) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        change = [row["change"] for row in rows]
+        reach = [
+            [row["change"] - row["low"] for row in rows],
+            [row["high"] - row["change"] for row in rows],
+        ]
+        colours = [_COLOURS[2] if value <= 0 else _COLOURS[1] for value in change]
+        axes.bar(range(len(rows)), change, yerr=reach, color=colours, ecolor="0.3", capsize=3, width=0.7)
+        names = [f"{row['bin']}\nn={row['utterances']}" for row in rows]
+        axes.set_xticks(range(len(rows)), names, fontsize=8)
+        axes.axhline(0, color="0.2", linewidth=0.8)
+        axes.set_xlabel(label)
+        axes.set_ylabel(f"change of {metric.upper()} (points), bar: 95% interval")
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=11)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     image = io.BytesIO()
     figure.savefig(image, format="png")
     return image.getvalue()

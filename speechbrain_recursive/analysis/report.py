@@ -154,9 +154,9 @@ def write_report(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     report = json.dumps({"results": rows, **info}, indent=2, ensure_ascii=False, allow_nan=False)
-    _write(folder / "report.json", report.encode())
-    _write(folder / "wer_vs_loops.png", wer_vs_loops(rows, title))
-    _write(folder / "report.md", _markdown(heading, table, info, worst or {}).encode())
+    write_whole(folder / "report.json", report.encode())
+    write_whole(folder / "wer_vs_loops.png", wer_vs_loops(rows, title))
+    write_whole(folder / "report.md", _markdown(heading, table, info, worst or {}).encode())
     print(f"{heading}\n\n{table}")
     return table
 
@@ -181,7 +181,7 @@ def _results_table(rows: list[dict], compute: dict[str, int]) -> str:
         cells.append([split, loops, *rates, adds, " / ".join(rtfs)])
     heads = [f"{metric.upper()} % {decoder} [95%]" for decoder in decoders]
     head = ["split", "loops", *heads, "multiply-adds/s", f"RTF {' / '.join(decoders)}"]
-    return _table(head, cells)
+    return markdown_table(head, cells)
 
 
 def _rate(row: dict | None, metric: str) -> str:
@@ -202,15 +202,34 @@ def _markdown(heading: str, table: str, info: dict, worst: dict[str, list[dict]]
     parts.append("\n".join(f"- {key.replace('_', ' ')}: `{plain[key]}`" for key in plain))
     for key, values in nested.items():
         lines = [[name, f"{n:,}" if isinstance(n, int) else str(n)] for name, n in values.items()]
-        parts += [f"## {key.replace('_', ' ').capitalize()}", _table(["", ""], lines)]
+        parts += [f"## {key.replace('_', ' ').capitalize()}", markdown_table(["", ""], lines)]
     for split, utterances in worst.items():
         aligned = "\n\n".join(format_alignment(utterance) for utterance in utterances)
         parts += [f"## Worst utterances of {split}", f"```\n{aligned}\n```" if aligned else "None."]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that reads as well in a terminal."""
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table that reads as well in a terminal.
+
+    Arguments
+    ---------
+    head : sequence of str
+        Titles of the columns.
+    lines : sequence of sequence of str
+        Cells of each line, as many as there are columns.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> print(markdown_table(["split", "WER"], [["dev", "9.5"]]))
+    | split | WER |
+    | ----- | --- |
+    | dev   | 9.5 |
+    """
     lines = [[cell.replace("|", "\\|") for cell in line] for line in (head, *lines)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
@@ -221,8 +240,16 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(text)
 
 
-def _write(path: Path, data: bytes):
-    """Put a file in place in one step, so that a run cut short leaves no half of one."""
+def write_whole(path: Path, data: bytes):
+    """Put a file in place in one step, so that a run cut short leaves no half of one.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        Where it belongs, in a folder that is there.
+    data : bytes
+        What it holds.
+    """
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     os.replace(part, path)

@@ -1,0 +1,284 @@
+"""Is one run better than another: the matched-pair sentence-segment word error test, and the bootstrap.
+
+MAPSSWE (Gillick and Cox, "Some statistical issues in the comparison of speech recognition algorithms",
+ICASSP 1989) as NIST's ``sc_stats`` runs it on the alignments of ``sclite -s``: same segments, same z.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechbrain_recursive.analysis.pairs import Pair
+from speechbrain_recursive.analysis.report import markdown_table
+from speechbrain_recursive.analysis.wer import Triple, error_rate
+
+_SUBSTITUTION, _GAP = 4, 3  # sclite's costs: two substitutions lose to insertion, match, deletion
+_BUFFER = 2  # correct words that part two segments
+_CRITICAL_Z = 1.96  # two-tailed, 5%
+
+
+@dataclass(frozen=True)
+class MatchedPairs:
+    """What the matched-pair sentence-segment word error test found.
+
+    Arguments
+    ---------
+    segments : int
+        Stretches of speech in which at least one system errs.
+    mean, std : float
+        Of the difference in errors by segment, first system less second.
+    z : float
+        Standardised mean: positive where the second system has fewer errors.
+    p : float
+        Two-tailed probability of such a z, or a larger one, if the systems were equal.
+    """
+
+    segments: int
+    mean: float
+    std: float
+    z: float
+    p: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the systems differ at the level of 5%."""
+        return abs(self.z) > _CRITICAL_Z
+
+
+def error_slots(reference: Sequence[str], hypothesis: Sequence[str]) -> list[int]:
+    """Where in an utterance the errors are, by sclite's alignment.
+
+    The alignment is the cheapest at 4 for a substitution and 3 for an insertion or deletion; among
+    equals, seen from the end, a match or substitution goes before an insertion, and that before a
+    deletion. SpeechBrain's alignment, with unit costs, pairs other words in a few per cent of the
+    utterances, which moves z in the second digit.
+
+    Arguments
+    ---------
+    reference, hypothesis : sequence of str
+        n and m tokens.
+
+    Returns
+    -------
+    list of int
+        2n + 1 counts: insertions before the first token, whether it is wrong (0 or 1), insertions
+        before the second, and so on, and insertions after the last.
+
+    Example
+    -------
+    >>> error_slots(["the", "cat"], ["a", "cat", "sat"])
+    [0, 1, 0, 0, 1]
+    """
+    width = len(hypothesis) + 1
+    above = [_GAP * j for j in range(width)]
+    moves = ["I" * width]  # of each cell, how the best path enters it
+    for i, word in enumerate(reference, start=1):
+        row, how = [_GAP * i], ["D"]
+        for j, heard in enumerate(hypothesis, start=1):
+            across = above[j - 1] + (0 if word == heard else _SUBSTITUTION)
+            insertion, deletion = row[-1] + _GAP, above[j] + _GAP
+            best = min(across, insertion, deletion)
+            how.append("M" if best == across else "I" if best == insertion else "D")
+            row.append(best)
+        above = row
+        moves.append("".join(how))
+    slots = [0] * (2 * len(reference) + 1)
+    i, j = len(reference), len(hypothesis)
+    while i or j:
+        move = moves[i][j]
+        if move == "I":
+            slots[2 * i] += 1
+        else:
+            slots[2 * i - 1] = int(move == "D" or reference[i - 1] != hypothesis[j - 1])
+        i, j = i - (move != "I"), j - (move != "D")
+    return slots
+
+
+def segment_errors(first: Sequence[int], second: Sequence[int]) -> list[tuple[int, int]]:
+    """Errors of two systems in each segment of an utterance.
+
+    A segment ends at two successive reference words that both systems have right, with nothing
+    inserted in between, and at the ends of the utterance. Where neither errs there is no segment.
+
+    Arguments
+    ---------
+    first, second : sequence of int
+        What `error_slots` found for the two systems in the same utterance.
+
+    Returns
+    -------
+    list of (int, int)
+
+    Example
+    -------
+    >>> one, other = error_slots("abcdefg", "xbcdefg"), error_slots("abcdefg", "abcxefyz")
+    >>> segment_errors(one, other)
+    [(1, 0), (0, 1), (0, 2)]
+    """
+    segments, errors, right = [], (0, 0), 0
+    for slot, (a, b) in enumerate(zip(first, second, strict=True)):
+        if a or b:
+            errors, right = (errors[0] + a, errors[1] + b), 0
+        elif slot % 2:  # a word; the even slots are gaps
+            right += 1
+            if right >= _BUFFER and errors != (0, 0):
+                segments.append(errors)
+                errors = (0, 0)
+    return segments if errors == (0, 0) else [*segments, errors]
+
+
+def mapsswe(first: Sequence[Triple], second: Sequence[Triple]) -> MatchedPairs:
+    """Matched-pair sentence-segment word error test.
+
+    Arguments
+    ---------
+    first, second : sequence of (str, sequence of str, sequence of str)
+        Utterance id, reference tokens, hypothesis tokens of two systems, in the same order.
+
+    Returns
+    -------
+    MatchedPairs
+        As in ``sc_stats`` z is 0 where all segments differ alike, as in a single one.
+
+    Example
+    -------
+    >>> reference = "a b c d e f g h".split()
+    >>> first = [("u1", reference, "x b c d e x g h".split()), ("u2", reference, "a b".split())]
+    >>> test = mapsswe(first, [("u1", reference, reference), ("u2", reference, "a b c d".split())])
+    >>> test.segments, round(test.z, 2), test.significant
+    (3, 4.0, True)
+    """
+    differences = []
+    for (_, reference, one), (_, _, other) in zip(first, second, strict=True):
+        slots = error_slots(reference, one), error_slots(reference, other)
+        differences += [a - b for a, b in segment_errors(*slots)]
+    count = len(differences)
+    mean = sum(differences) / count if count else 0.0
+    squares = sum((value - mean) ** 2 for value in differences)
+    if squares == 0.0:
+        return MatchedPairs(count, mean, 0.0, 0.0, 1.0)
+    std = math.sqrt(squares / (count - 1))
+    z = mean / (std / math.sqrt(count))
+    return MatchedPairs(count, mean, std, z, math.erfc(abs(z) / math.sqrt(2)))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of error rates, second less first, with its bootstrap interval.
+
+    Arguments
+    ---------
+    points : float
+        Percentage points; negative where the second system is better.
+    low, high : float
+        Ends of the 95% interval.
+    improved : float
+        Share of the resamples in which the second system has fewer errors, ties counted half.
+    """
+
+    points: float
+    low: float
+    high: float
+    improved: float
+
+
+def bootstrap_difference(
+    first: Sequence[int],
+    second: Sequence[int],
+    lengths: Sequence[int],
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Difference:
+    """Difference of two error rates, with an interval from resampling whole utterances.
+
+    Both systems are scored on the same draws, so that what makes an utterance hard for both cancels
+    (Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation",
+    ICASSP 2004). It covers the choice of test utterances, not that of training seeds.
+
+    Arguments
+    ---------
+    first, second : sequence of int
+        Errors of the two systems in each utterance.
+    lengths : sequence of int
+        Reference tokens of each utterance; at least one above zero.
+    resamples : int
+        Number of draws.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    Difference
+
+    Example
+    -------
+    >>> bootstrap_difference([2, 2, 2], [1, 1, 1], [4, 4, 4])
+    Difference(points=-25.0, low=-25.0, high=-25.0, improved=1.0)
+    """
+    change, tokens = np.asarray(second) - np.asarray(first), np.asarray(lengths)
+    draws = np.random.default_rng(seed).integers(len(change), size=(resamples, len(change)))
+    drawn, total = change[draws].sum(axis=1), tokens[draws].sum(axis=1)
+    defined = total > 0  # a draw of nothing but empty references has no rate
+    low, high = np.percentile(100.0 * drawn[defined] / total[defined], (2.5, 97.5))
+    improved = np.mean(drawn < 0) + np.mean(drawn == 0) / 2
+    points = 100.0 * change.sum() / tokens.sum()
+    return Difference(float(points), float(low), float(high), float(improved))
+
+
+def compare(pair: Pair) -> dict:
+    """Compare two runs on one test set.
+
+    Arguments
+    ---------
+    pair : Pair
+        What they heard, see `speechbrain_recursive.analysis.pairs.read_pairs`.
+
+    Returns
+    -------
+    dict
+        ``split``, ``decoder``, ``loops`` (of both), ``metric``, ``first`` and ``second`` (each with
+        its rate in percent and the interval's ends ``low``, ``high``), ``difference`` (``points``,
+        ``low``, ``high``, ``improved``) and ``mapsswe`` (``segments``, ``mean``, ``std``, ``z``,
+        ``p``, ``significant``).
+    """
+    first, second = error_rate(pair.first), error_rate(pair.second)
+    test = mapsswe(pair.first, pair.second)
+    return {
+        "split": pair.split,
+        "decoder": pair.decoder,
+        "loops": list(pair.loops),
+        "metric": pair.metric,
+        "first": {pair.metric: first.wer, "low": first.low, "high": first.high},
+        "second": {pair.metric: second.wer, "low": second.low, "high": second.high},
+        "difference": vars(bootstrap_difference(first.errors, second.errors, first.lengths)),
+        "mapsswe": {**vars(test), "significant": test.significant},
+    }
+
+
+def comparison_table(rows: Sequence[dict]) -> str:
+    """Comparisons as a Markdown table (str).
+
+    Arguments
+    ---------
+    rows : sequence of dict
+        What `compare` found, one for each test set.
+    """
+    metric = rows[0]["metric"]
+    rate = metric.upper()
+    head = ["split", "decoder", "loops A", "loops B", f"{rate} % A [95%]", f"{rate} % B [95%]"]
+    head += ["B - A, points [95%]", "P(B better)", "segments", "z", "p", "MAPSSWE at 5%"]
+    lines = []
+    for row in rows:
+        a, b, gap, test = row["first"], row["second"], row["difference"], row["mapsswe"]
+        winner = (
+            ("B better" if test["z"] > 0 else "A better") if test["significant"] else "no difference"
+        )
+        lines.append(
+            [row["split"], row["decoder"], *row["loops"]]
+            + [f"{side[metric]:.2f} [{side['low']:.2f}, {side['high']:.2f}]" for side in (a, b)]
+            + [f"{gap['points']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]", f"{gap['improved']:.3f}"]
+            + [str(test["segments"]), f"{test['z']:.3f}", f"{test['p']:.3g}", winner]
+        )
+    return markdown_table(head, lines)
