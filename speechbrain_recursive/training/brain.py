@@ -2,7 +2,7 @@
 
 import speechbrain as sb
 import torch
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import main_process_only
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_recursive.training.rng import RandomState
@@ -69,16 +69,19 @@ class Brain(sb.Brain):
             self.train_stats = {**stats, "skipped steps": self.skipped_steps}
             return
         error = stats[self.error_name] = self.dev_error()
-        if if_main_process():
-            lr = self.optimizer.param_groups[0]["lr"]
-            progress = {"epoch": epoch, "step": self.optimizer_step, "lr": lr}
-            for train_logger in self.hparams.train_loggers:
-                train_logger.log_stats(progress, train_stats=self.train_stats, valid_stats=stats)
+        self._log(epoch, stats)
         self.checkpointer.save_and_keep_best(
             {self.error_name: error, "epoch": epoch},
             min_key=self.error_name,
             keep=self.hparams.keep_checkpoints,
         )
+
+    @main_process_only
+    def _log(self, epoch, stats):
+        lr = self.optimizer.param_groups[0]["lr"]
+        progress = {"epoch": epoch, "step": self.optimizer_step, "lr": lr}
+        for train_logger in self.hparams.train_loggers:
+            train_logger.log_stats(progress, train_stats=self.train_stats, valid_stats=stats)
 
     def fit(self, epoch_counter, train_set, *args, **kwargs):
         """Train for all epochs, or until the budget of steps is spent."""

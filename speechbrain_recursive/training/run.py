@@ -9,7 +9,12 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
-from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
+from speechbrain.utils.distributed import (
+    MainProcessContext,
+    ddp_init_group,
+    if_main_process,
+    run_on_main,
+)
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
 from speechbrain_recursive.data.build_tokeniser import build_tokeniser
@@ -79,9 +84,10 @@ def _run(prepare, synthesise, argv):
     brain.train_sampler = loader.batch_sampler
     brain.fit(hparams["epoch_counter"], loader, others[hparams["dev_splits"][0]])
     if if_main_process():
-        _keep_best(brain, folder / "model.ckpt")
-        tests = {split: others[split] for split in hparams["test_splits"]}
-        brain.report(tests, train, shlex.join(["python", "train.py", *argv]))
+        with MainProcessContext():  # waits for no other process: they are done
+            _keep_best(brain, folder / "model.ckpt")
+            tests = {split: others[split] for split in hparams["test_splits"]}
+            brain.report(tests, train, shlex.join(["python", "train.py", *argv]))
 
 
 def _corpus(prepare, synthesise, hparams):
