@@ -40,6 +40,7 @@ OPTIONS = {
     "ckpt_interval_minutes": 0,
     "ckpt_interval_steps": INTERVAL,
     "tensorboard": False,
+    "device": "cpu",
 }
 
 

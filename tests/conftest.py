@@ -16,9 +16,8 @@ torch.set_num_threads(1)  # the tests run side by side, and threads change the o
 
 def flags(options):
     """A dict as words of a command line."""
-    return [str(word) for key, value in options.items() for word in (f"--{key}", value)] + [
-        "--noprogressbar"
-    ]
+    words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+    return [*words, "--device", "cpu", "--noprogressbar"]
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ def test_it_trains_and_reports(path, corpora, run_recipe, tmp_path):
     words = [
         word for key, value in given.items() for word in (f"--{key}", json.dumps(value, default=str))
     ]
-    run_recipe([path, *words, "--noprogressbar"], recipe)
+    run_recipe([path, *words, "--device", "cpu", "--noprogressbar"], recipe)
 
     log = (tmp_path / "train_log.txt").read_text()
     assert "step: 2" in log

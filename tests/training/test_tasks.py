@@ -123,7 +123,7 @@ def test_dynamic_chunks_train_a_conformer(librispeech, run_recipe, watched, tmp_
     path = tmp_path / "chunks.yaml"
     path.write_text(CHUNKS)
     words = {"data_folder": librispeech, "output_folder": tmp_path, "number_of_steps": 2}
-    words |= {"tensorboard": False, "eval_loops": "[3]"}
+    words |= {"tensorboard": False, "eval_loops": "[3]", "device": "cpu"}
     run_recipe([path, *(word for key, value in words.items() for word in (f"--{key}", value))])
     for call in watched["model"]:
         chunks = call.get("dynchunktrain_config")

@@ -1,0 +1,104 @@
+"""Train by the recipe in one process and in two; see test_distributed.py.
+
+Run as `python ddp_recipe.py CORPUS FOLDER`. One process imports everything and forks each run. Results
+go to FOLDER/<settings>/one, with gradients accumulated over two batches, and to FOLDER/<settings>/two,
+where each of two processes has one of these batches.
+"""
+
+import logging
+import os
+import runpy
+import socket
+import sys
+from pathlib import Path
+
+import torch
+import torch._dynamo  # a second's work that every optimiser does: before the fork, not after it
+
+import speechbrain_recursive.training.language_model
+import speechbrain_recursive.training.recognition  # noqa: F401
+
+RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech"
+# Adam would make much of rounding errors, and a warm-up steps that are too small to tell
+SGD = """opt_class: !name:torch.optim.SGD
+    lr: !ref <lr>
+lr_scheduler: !new:speechbrain_recursive.training.schedulers.WarmupCosine
+    lr_initial: !ref <lr>
+    n_warmup_steps: 1
+    total_steps: 100
+"""
+NARROW = {"d_model": 16, "nhead": 2, "d_ffn": 32, "lr": 0.1, "dropout": 0.0, "tensorboard": False}
+RUN = {"number_of_steps": 3, "num_workers": 0, "max_grad_norm": 0.5, "device": "cpu"}
+SPEECH = {"max_batch_seconds": 8, "eval_loops": "[3]", "joint_beam_size": 2, "fea_augment": "null"}
+TEXT = {
+    "characters": '"\'ABCDEFGHIJKLMNOPQRSTUVWXYZ"',
+    "n_tokens": 32,
+    "num_layers": 2,
+    "max_batch_tokens": 100,
+    "train_splits": "[train-clean-100]",
+    "test_splits": "[test-clean]",
+}
+DRAWN = """recompute: True
+loop_policy: !new:speechbrain_recursive.nn.loops.LogNormalPoisson
+    mean: 3
+    seed: !ref <seed>
+"""
+SETTINGS = {
+    "plain": ("mini.yaml", SGD, SPEECH),
+    "drawn": ("mini.yaml", SGD + DRAWN, SPEECH),
+    "lm": ("transformer_lm.yaml", SGD, TEXT),
+}
+
+
+def train(corpus, folder, settings, accumulation, rank=None, port=None):
+    """One process of one run."""
+    base, text, options = SETTINGS[settings]
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = folder.parent / f"{settings}.yaml"
+    recipe.write_text(f"base: {RECIPE / 'hparams' / base}\n{text}")
+    options = {
+        **NARROW,
+        **RUN,
+        **options,
+        "data_folder": corpus,
+        "output_folder": folder,
+        "grad_accumulation_factor": accumulation,
+        "distributed_backend": "gloo",
+    }
+    if rank is not None:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+    sys.argv = ["train.py", str(recipe), *words, "--noprogressbar"]
+    runpy.run_path(str(RECIPE / "train.py"), run_name="__main__")
+
+
+def fork(*args, **options):
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        train(*args, **options)
+        status = 0
+    except BaseException:
+        logging.exception("process %s failed", options.get("rank"))
+    finally:
+        os._exit(status)
+
+
+def main(corpus, folder):
+    torch.set_num_threads(1)
+    for settings in SETTINGS:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        runs = [fork(corpus, folder / settings / "one", settings, accumulation=2)]
+        assert os.waitpid(runs[0], 0)[1] == 0
+        where = folder / settings / "two"
+        runs = [fork(corpus, where, settings, accumulation=1, rank=rank, port=port) for rank in (0, 1)]
+        assert [os.waitpid(run, 0)[1] for run in runs] == [0, 0]
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,61 @@
+"""Two processes train like one that accumulates the gradients of their batches."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from speechbrain_recursive.training.distributed import shard
+
+
+@pytest.fixture(scope="module")
+def runs(librispeech, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distributed")
+    process = subprocess.run(
+        [sys.executable, Path(__file__).with_name("ddp_recipe.py"), librispeech, folder],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.parametrize("settings", ["plain", "drawn", "lm"])
+def test_weights_are_those_of_one_process(runs, settings):
+    one, two = (torch.load(runs / settings / name / "model.ckpt") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-5, atol=1e-6, msg=key)
+
+
+def test_drawn_loops_make_another_model(runs):
+    plain, drawn = (torch.load(runs / name / "one/model.ckpt") for name in ("plain", "drawn"))
+    assert not all(torch.allclose(value, drawn[key], atol=1e-5) for key, value in plain.items())
+
+
+@pytest.mark.parametrize("settings", ["plain", "drawn", "lm"])
+def test_validation_and_logs_are_those_of_one_process(runs, settings):
+    logs = [(runs / settings / name / "train_log.txt").read_text() for name in ("one", "two")]
+    one, two = (re.findall(r"(?:step|(?:valid|test) \w+): [\d.e+-]+", log) for log in logs)
+    assert one == two
+    assert one[0] == "step: 3"
+    assert len(one) > 3
+
+
+def test_one_process_writes_the_checkpoints(runs):
+    for folder in runs.glob("*/two"):
+        names = [path.name for path in (folder / "save").iterdir()]
+        assert names
+        assert all(name.startswith("CKPT+") for name in names)
+        assert len(torch.load(next((folder / "save").glob("CKPT+*/rng.ckpt")), weights_only=False)) == 2
+
+
+def test_outside_ddp_all_batches_are_ours():
+    assert shard() == {"rank": 0, "world_size": 1}
