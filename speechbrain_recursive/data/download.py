@@ -1,4 +1,4 @@
-"""LibriSpeech from OpenSLR: fetched with resume, checked, unpacked. Only when somebody asks."""
+"""Corpora from OpenSLR: fetched with resume, checked, unpacked. Only when somebody asks."""
 
 import hashlib
 import shutil
@@ -21,6 +21,8 @@ LIBRISPEECH_MD5 = {
     "train-clean-360": "c0e676e450a7ff2f54aeade5171606fa",
     "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
 }
+AISHELL_URL = "https://www.openslr.org/resources/33"
+AISHELL_MD5 = "2f494334227864a8a8fec932999db9d8"
 BLOCK = 1 << 20  # bytes
 
 
@@ -62,20 +64,54 @@ def download_librispeech(data_folder, splits, url=LIBRISPEECH_URL, md5=LIBRISPEE
         if split not in md5:
             raise UserError(f"LibriSpeech has no split {split!r}, only {', '.join(md5)}")
     for split in splits:
-        folder = data_folder / "LibriSpeech" / split
-        if folder.is_dir():
-            continue
-        archive = fetch(f"{url}/{split}.tar.gz", data_folder / f"{split}.tar.gz", md5[split])
-        partial = data_folder / f"{split}.unpacking"
-        shutil.rmtree(partial, ignore_errors=True)
-        with tarfile.open(archive) as members:
-            members.extractall(partial, filter="data")
-        if not (partial / "LibriSpeech" / split).is_dir():
-            raise UserError(f"{archive} does not hold LibriSpeech/{split}")
-        folder.parent.mkdir(exist_ok=True)
-        (partial / "LibriSpeech" / split).rename(folder)
-        shutil.rmtree(partial)
+        _install(f"{url}/{split}.tar.gz", md5[split], data_folder, f"LibriSpeech/{split}")
     return data_folder
+
+
+def download_aishell(data_folder, url=AISHELL_URL, md5=AISHELL_MD5):
+    """Fetch and unpack AISHELL-1 (15 GB), unless it is there.
+
+    The archive stays in ``data_folder``; ``data_aishell`` appears whole or not at all. The tarballs in
+    it are left to :func:`speechbrain_recursive.data.aishell.prepare_aishell`.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Where ``data_aishell`` is to stand.
+    url : str
+        The folder that holds ``data_aishell.tgz``.
+    md5 : str
+        Its MD5 sum.
+
+    Returns
+    -------
+    Path
+        ``data_folder``.
+
+    Raises
+    ------
+    UserError
+        If the transfer fails, or the archive is not what it should be.
+    """
+    _install(f"{url}/data_aishell.tgz", md5, Path(data_folder), "data_aishell")
+    return Path(data_folder)
+
+
+def _install(url, md5, data_folder, wanted):
+    """Fetch an archive and move the folder ``wanted`` out of it, unless that is there."""
+    folder = data_folder / wanted
+    if folder.is_dir():
+        return
+    archive = fetch(url, data_folder / url.rpartition("/")[2], md5)
+    partial = data_folder / f"{folder.name}.unpacking"
+    shutil.rmtree(partial, ignore_errors=True)
+    with tarfile.open(archive) as members:
+        members.extractall(partial, filter="data")
+    if not (partial / wanted).is_dir():
+        raise UserError(f"{archive} does not hold {wanted}")
+    folder.parent.mkdir(exist_ok=True)
+    (partial / wanted).rename(folder)
+    shutil.rmtree(partial)
 
 
 def fetch(url, path, md5):

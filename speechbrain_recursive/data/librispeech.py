@@ -5,22 +5,10 @@ Everything is checked before anything is written. The layout is
 transcripts of a chapter in ``<speaker>-<chapter>.trans.txt`` beside its audio.
 """
 
-import hashlib
-import json
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import soundfile
-from tqdm import tqdm
-
-from speechbrain_recursive.data.manifest import COLUMNS, write_manifest
+from speechbrain_recursive.data.prepare import Rules, build_manifests, lines, listing
 from speechbrain_recursive.errors import UserError
-
-MAX_REJECTED = 0.01  # of a training split
-UNREADABLE_DURATION = 0.5  # seconds of silence that stand for audio that cannot be read
-STAMP = "librispeech.json"
-REPORT = "rejected.txt"
 
 
 def prepare_librispeech(
@@ -36,14 +24,8 @@ def prepare_librispeech(
 ):
     """Check a corpus and write one CSV manifest per split.
 
-    A manifest has the columns ID, duration (seconds), wav (absolute path), spk_id, wrd and
-    unreadable (a reason, or nothing), sorted by ID. A second call does nothing unless an option,
-    a file of the corpus or a manifest has changed.
-
-    Files that are corrupt, too short or too long, and empty transcripts, are listed in
-    ``rejected.txt``, one per line with the reason. Training goes without them, unless they are
-    more than 1% of a split. In dev and test nothing is left out. All audio has its header and its
-    last sample read, which finds a file that was cut short; dev and test audio is decoded in full.
+    What is checked, what a manifest holds and what is left out is told at
+    :func:`speechbrain_recursive.data.prepare.build_manifests`.
 
     Arguments
     ---------
@@ -56,9 +38,7 @@ def prepare_librispeech(
     min_duration, max_duration : float
         Limits of what counts as an utterance, in seconds.
     bad_test_audio : str
-        ``"refuse"`` stops at a bad utterance in dev or test. ``"empty"`` keeps it: where its audio
-        cannot be used, the column ``unreadable`` says so, and evaluation gives it an empty
-        hypothesis, so that its words count as deletions.
+        ``"refuse"`` or ``"empty"``: what becomes of a bad utterance in dev or test.
     workers : int
         Threads that read audio.
 
@@ -84,43 +64,15 @@ def prepare_librispeech(
     ...     sorted(path.name for path in manifests.values())
     ['dev-clean.csv', 'test-clean.csv', 'train-clean-100.csv']
     """
-    if bad_test_audio not in ("refuse", "empty"):
-        raise UserError(f"bad_test_audio must be 'refuse' or 'empty', not {bad_test_audio!r}")
-    save_folder = Path(save_folder)
-    splits = list(dict.fromkeys([*train_splits, *dev_splits, *test_splits]))
-    evaluated = {*dev_splits, *test_splits}
-    listings = {split: _listing(_split_folder(data_folder, split)) for split in splits}
-    manifests = {split: save_folder / f"{split}.csv" for split in splits}
-    record = {
-        "data_folder": str(Path(data_folder).resolve()),
-        "train_splits": list(train_splits),
-        "dev_splits": list(dev_splits),
-        "test_splits": list(test_splits),
-        "min_duration": min_duration,
-        "max_duration": max_duration,
-        "bad_test_audio": bad_test_audio,
-        "columns": COLUMNS,
-        "corpus": {split: _digest(listing) for split, listing in listings.items()},
-    }
-    record = json.dumps(record, indent=1)
-    stamp = save_folder / STAMP
-    unchanged = stamp.is_file() and stamp.read_text() == record
-    if unchanged and all(path.is_file() for path in manifests.values()):
-        return manifests
-
-    stamp.unlink(missing_ok=True)
-    rows = {split: _utterances(listing) for split, listing in listings.items()}
-    for split in splits:
-        _inspect(rows[split], min_duration, max_duration, split in evaluated, workers, split)
-    rejected = [row for split in splits for row in rows[split] if row["reason"]]
-    save_folder.mkdir(parents=True, exist_ok=True)
-    _write(save_folder / REPORT, "".join(f"{row['wav']}: {row['reason']}\n" for row in rejected))
-    for split in splits:
-        rows[split] = _select(rows[split], split, split in evaluated, bad_test_audio, save_folder)
-    for split in splits:
-        write_manifest(manifests[split], rows[split])
-    _write(stamp, record)
-    return manifests
+    rules = Rules(train_splits, dev_splits, test_splits, min_duration, max_duration, bad_test_audio)
+    files = {split: _files(_split_folder(data_folder, split)) for split in rules.splits}
+    return build_manifests(
+        save_folder,
+        [file for split in rules.splits for file in files[split]],
+        lambda: {split: _utterances(files[split]) for split in rules.splits},
+        rules,
+        workers,
+    )
 
 
 def _split_folder(data_folder, split):
@@ -136,29 +88,20 @@ def _split_folder(data_folder, split):
     )
 
 
-def _listing(folder):
-    """Sorted (path, size, modification time in ns) of all transcripts and audio of a split."""
-    found = []
-    for chapter in sorted(folder.glob("*/*/")):
-        for entry in os.scandir(chapter):
-            if entry.name.endswith((".flac", ".trans.txt")) and not entry.name.startswith("."):
-                status = entry.stat()
-                found.append((entry.path, status.st_size, status.st_mtime_ns))
+def _files(folder):
+    """The listing of all transcripts and audio of a split."""
+    found = listing(folder.glob("*/*/"), (".flac", ".trans.txt"))
     if not found:
         raise UserError(f"{folder} holds no <speaker>/<chapter>/*.flac: unpack the split again")
-    return sorted(found)
+    return found
 
 
-def _digest(listing):
-    return hashlib.md5(json.dumps(listing).encode()).hexdigest()
-
-
-def _utterances(listing):
+def _utterances(files):
     """Match transcripts with audio: one dict per utterance, sorted by ID."""
-    audio = {Path(path) for path, *_ in listing if path.endswith(".flac")}
+    audio = {Path(path) for path, *_ in files if path.endswith(".flac")}
     rows = {}
-    for path in (Path(path) for path, *_ in listing if path.endswith(".trans.txt")):
-        for number, line in enumerate(_lines(path), start=1):
+    for path in (Path(path) for path, *_ in files if path.endswith(".trans.txt")):
+        for number, line in enumerate(lines(path), start=1):
             where = f"{path}, line {number}"
             name, _, words = line.strip().partition(" ")
             prefix, _, utterance = name.rpartition("-")
@@ -180,70 +123,3 @@ def _utterances(listing):
         expected = wav.parent / f"{wav.stem.rpartition('-')[0]}.trans.txt"
         raise UserError(f"{wav} has no transcript: {expected} has no line for it")
     return [rows[name] for name in sorted(rows)]
-
-
-def _lines(path):
-    """The lines of a text file, without blank ones at its end."""
-    try:
-        return path.read_text(encoding="utf-8").rstrip().splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from None
-
-
-def _inspect(rows, min_duration, max_duration, decode, workers, split):
-    """Add to each row its duration, what is wrong with its audio, and why it is to be rejected."""
-
-    def inspect(row):
-        row["duration"], row["unreadable"] = _audio(row["wav"], min_duration, max_duration, decode)
-        row["reason"] = row["unreadable"] or ("" if row["wrd"] else "empty transcript")
-
-    with ThreadPoolExecutor(workers) as pool:
-        done = pool.map(inspect, rows)
-        for _ in tqdm(done, desc=f"Checking {split}", total=len(rows), delay=1):
-            pass
-
-
-def _audio(path, min_duration, max_duration, decode):
-    """Duration in seconds, and why a file cannot be used (or nothing)."""
-    try:
-        with soundfile.SoundFile(path) as audio:
-            duration = audio.frames / audio.samplerate
-            if not min_duration <= duration <= max_duration:
-                limits = f"{min_duration:g} to {max_duration:g} s"
-                return duration, f"lasts {duration:.2f} s, which is not within {limits}"
-            if not decode:
-                audio.seek(audio.frames - 1)
-            wanted = audio.frames - audio.tell()
-            return duration, "" if len(audio.read(dtype="int16")) == wanted else "cut short"
-    except soundfile.SoundFileError as error:
-        problem = getattr(error, "error_string", "") or "corrupt or cut short"
-        return 0.0, f"cannot be decoded ({problem.removeprefix('Error : ').rstrip('.')})"
-
-
-def _select(rows, split, evaluated, bad_test_audio, save_folder):
-    """The rows that a manifest keeps."""
-    rejected = [row for row in rows if row["reason"]]
-    if not rejected:
-        return rows
-    first = f"{rejected[0]['wav']}: {rejected[0]['reason']}"
-    count = f"{len(rejected)} of {len(rows)} utterances of {split} are unusable"
-    report = f"all are listed in {save_folder / REPORT}"
-    if not evaluated:
-        if len(rejected) > MAX_REJECTED * len(rows):
-            raise UserError(f"{count}, more than 1%; the first is {first}; {report}")
-        return [row for row in rows if not row["reason"]]
-    if bad_test_audio == "refuse":
-        raise UserError(
-            f"{count}; the first is {first}; {report}; mend them, or count their words as "
-            "deletions with --bad_test_audio empty"
-        )
-    for row in rejected:
-        if row["unreadable"]:
-            row["duration"] = UNREADABLE_DURATION
-    return rows
-
-
-def _write(path, text):
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

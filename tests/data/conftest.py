@@ -1,10 +1,10 @@
-"""A corpus of a dozen utterances, made once, and a copy of it for tests that damage it."""
+"""Corpora of a dozen utterances, made once, and copies of them for tests that damage them."""
 
 import shutil
 
 import pytest
 
-from speechbrain_recursive.data.synthetic import make_librispeech
+from speechbrain_recursive.data.synthetic import make_aishell, make_librispeech
 
 
 @pytest.fixture(scope="session")
@@ -15,4 +15,15 @@ def corpus(tmp_path_factory):
 @pytest.fixture
 def own_corpus(corpus, tmp_path):
     shutil.copytree(corpus, tmp_path / "own")
+    return tmp_path / "own"
+
+
+@pytest.fixture(scope="session")
+def aishell(tmp_path_factory):
+    return make_aishell(tmp_path_factory.mktemp("aishell"), n_train=8, n_dev=2, n_test=3)
+
+
+@pytest.fixture
+def own_aishell(aishell, tmp_path):
+    shutil.copytree(aishell, tmp_path / "own")
     return tmp_path / "own"

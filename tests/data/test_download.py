@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from speechbrain_recursive.data.download import download_librispeech, fetch
+from speechbrain_recursive.data.download import download_aishell, download_librispeech, fetch
 from speechbrain_recursive.errors import UserError
 
 CONTENT = bytes(range(256)) * 3000
@@ -51,10 +51,10 @@ def md5(content):
     return hashlib.md5(content).hexdigest()
 
 
-def archive(split):
+def archive(split, path="LibriSpeech/{split}/1/2/1-2.trans.txt"):
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as members:
-        info = tarfile.TarInfo(f"LibriSpeech/{split}/1/2/1-2.trans.txt")
+        info = tarfile.TarInfo(path.format(split=split))
         info.size = 3
         members.addfile(info, io.BytesIO(b"1 A"))
     return data.getvalue()
@@ -114,6 +114,16 @@ def test_splits_are_unpacked_once(server, tmp_path):
         assert (tmp_path / "LibriSpeech" / split / "1" / "2" / "1-2.trans.txt").read_text() == "1 A"
     assert len(server.asked) == 2
     assert not list(tmp_path.glob("*.unpacking"))
+
+
+def test_aishell_is_one_archive(server, tmp_path):
+    data = archive("", "data_aishell/transcript/text")
+    server.files = {"/data_aishell.tgz": data}
+    for _ in range(2):
+        assert download_aishell(tmp_path, server.url, md5(data)) == tmp_path
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data_aishell", "data_aishell.tgz"]
+    assert (tmp_path / "data_aishell/transcript/text").read_text() == "1 A"
+    assert len(server.asked) == 1
 
 
 def test_an_archive_of_something_else(server, tmp_path):

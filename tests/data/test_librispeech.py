@@ -4,7 +4,7 @@ import shutil
 import pytest
 import soundfile
 
-from speechbrain_recursive.data import librispeech
+from speechbrain_recursive.data import prepare as shared
 from speechbrain_recursive.data.librispeech import prepare_librispeech
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError
@@ -72,11 +72,11 @@ def test_both_ways_to_name_the_folder(corpus, tmp_path):
 def test_second_call_does_nothing_until_something_changes(own_corpus, tmp_path, monkeypatch):
     def prepare(**options):
         looked = []
-        monkeypatch.setattr(librispeech, "_inspect", lambda *args: looked.append(args) or inspect(*args))
+        monkeypatch.setattr(shared, "_inspect", lambda *args: looked.append(args) or inspect(*args))
         manifests = prepare_librispeech(own_corpus, tmp_path / "save", **options)
         return bool(looked), manifests
 
-    inspect = librispeech._inspect
+    inspect = shared._inspect
     assert prepare()[0]
     again, manifests = prepare()
     assert not again

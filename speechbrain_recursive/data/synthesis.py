@@ -1,0 +1,247 @@
+"""The engine of synthetic corpora: sentences of a grammar, spoken by eSpeak NG into a corpus's layout.
+
+No sentence occurs twice and no voice variant occurs in two splits, so test sentences and test voices
+are unseen in training. What makes a corpus easy or hard is the speech, more than the model: faster
+speech and odd voices move the error rate by tens of points. Each corpus therefore names its range of
+speaking rates, and the variants below are those of eSpeak NG that are left without
+
+- whispers, robots, creaks, caricatures and the Klatt synthesiser's voices;
+- voices that set a speed of their own (``Andrea``, ``anika``, ``Marco``, ...);
+- voices whose breath is drawn from the C library's ``rand`` (``f2``, ``f3``, ``f5``, ...), which
+  would not come out the same twice.
+
+The 61 training voices are 44 variants, the first 17 of them at a low and at a high pitch.
+"""
+
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import random
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy.signal import fftconvolve, resample_poly
+from tqdm import tqdm
+
+from speechbrain_recursive.data import espeak, grammar
+from speechbrain_recursive.errors import UserError
+
+SAMPLE_RATE = 16000
+VARIANTS = {
+    "train": """Alex Andy Annie Gene adam aunty david edward f1 iven2 john m1 m4 m7 max
+        rob steph Diogo Gene2 Henrique Hugo Mario Michael Nguyen RicishayMax announcer benjamin
+        ed edward2 gustave ian iven3 iven4 kaukovalta m5 michel miguel norbert paul shelby steph2
+        steph3 travis zac""",
+    "dev": "grandpa m2 linda quincy",
+    "test": """Denis Lee Mike belinda boris f4 grandma m3 m6 m8 marcelo mike2 pablo
+        robert""",
+}
+TRAIN_VOICES = 61
+BABBLERS = 6
+STAMP = "synthetic.json"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """What a synthetic corpus has of the real one.
+
+    Arguments
+    ---------
+    root : str
+        Name of the corpus's folder.
+    splits : tuple of str
+        Names of the training, dev and test split.
+    language : str
+        Of the grammar, and of its sentences: see :mod:`speechbrain_recursive.data.grammar`.
+    voice : str
+        eSpeak's name of the language.
+    place : callable
+        ``(split, speaker, nth) -> path``: where the nth utterance of a speaker stands below ``root``,
+        for the name of a split and a number of the speaker that is 101 or above. The stem of the path
+        is the utterance's ID. Paths of a speaker sort as they are numbered.
+    write : callable
+        ``(root, plan)``: writes transcripts and whatever else the corpus has beside its audio. The
+        plan has one dict per utterance: ``split``, ``speaker`` (int), ``path``, ``variant``, ``text``
+        and what else the speech is made from, in the order of speakers and paths.
+    """
+
+    root: str
+    splits: tuple[str, str, str]
+    language: str
+    voice: str
+    place: Callable
+    write: Callable
+
+
+def synthesise(twin, folder, counts, seed, noise, reverb, rates, workers):
+    """Write a corpus under ``folder/<root>``, unless it is already there.
+
+    The same arguments give the same bytes. The corpus appears whole or not at all, and is made
+    anew when an argument changes.
+
+    Arguments
+    ---------
+    twin : Twin
+        Layout and language.
+    folder : str or Path
+        Where the corpus's folder is to stand.
+    counts : tuple of int
+        Utterances in the training, dev and test split. Test and dev sets do not depend on the first.
+    seed : int
+        Of sentences, voices, rates, noise and rooms.
+    noise : bool
+        Add white noise or babble at 5 to 20 dB to half of the utterances of every split.
+    reverb : bool
+        Put half of the utterances of every split into a room (RT60 of 0.2 to 0.5 s).
+    rates : tuple of int
+        Lowest and highest nominal speaking rate, in eSpeak's words a minute.
+    workers : int
+        Threads that speak. The corpus does not depend on it.
+
+    Returns
+    -------
+    Path
+        ``folder``, as the ``data_folder`` of a recipe.
+
+    Raises
+    ------
+    UserError
+        If ``folder/<root>`` holds something that was not written here.
+    """
+    folder = Path(folder)
+    corpus, partial = folder / twin.root, folder / f"{twin.root}.partial"
+    counts = dict(zip(twin.splits, counts, strict=True))
+    options = {
+        "counts": counts,
+        "seed": seed,
+        "noise": noise,
+        "reverb": reverb,
+        "rates": list(rates),
+        "made by": _makers(),
+    }
+    stamp = corpus / STAMP
+    if stamp.is_file() and json.loads(stamp.read_text()) == options:
+        return folder
+    if corpus.exists() and not stamp.is_file():
+        raise UserError(
+            f"{corpus} is not a synthetic corpus and will not be replaced; "
+            "name another data_folder for the synthetic one"
+        )
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+
+    plan = _plan(twin, counts, seed, rates)
+    twin.write(partial, plan)
+    babble = _babble(twin, seed) if noise else None
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(plan), desc="Synthesis") as bar:
+        jobs = [
+            pool.submit(_speak, twin.voice, partial, rows, seed, babble, noise, reverb, bar)
+            for rows in _by_speaker(plan)
+        ]
+        for job in jobs:
+            job.result()
+    (partial / STAMP).write_text(json.dumps(options, indent=1))
+    shutil.rmtree(corpus, ignore_errors=True)
+    partial.rename(corpus)
+    return folder
+
+
+def _makers():
+    """What a corpus depends on besides its options: the sources of this folder that make it."""
+    here = Path(__file__).parent
+    names = ("espeak.py", "grammar.py", "synthesis.py", "synthetic.py")
+    sources = b"".join((here / name).read_bytes() for name in names)
+    espeak_version = importlib.metadata.version("espeakng-loader")
+    return f"{hashlib.md5(sources).hexdigest()}, espeakng-loader {espeak_version}"
+
+
+def _plan(twin, counts, seed, rates):
+    """One dict per utterance, by speaker and path; ``index`` is the order in which they are drawn."""
+    texts = iter(grammar.sentences(sum(counts.values()), seed, twin.language))
+    plan = []
+    for role, split in reversed([*enumerate(twin.splits)]):  # test first: it stays when train changes
+        rng = random.Random(f"{seed} {split}")
+        variants = [*VARIANTS.values()][role].split()
+        voices = [(variant, rng.randint(30, 48)) for variant in variants]
+        if role == 0:
+            again = variants[: TRAIN_VOICES - len(variants)]
+            voices += [(variant, rng.randint(52, 70)) for variant in again]
+        for i in range(counts[split]):
+            voice, nth = i % len(voices), i // len(voices)
+            speaker = 100 * (role + 1) + voice + 1
+            plan.append(
+                {
+                    "split": split,
+                    "speaker": speaker,
+                    "path": twin.place(split, speaker, nth),
+                    "variant": voices[voice][0],
+                    "pitch": voices[voice][1],
+                    "rate": rng.randint(*rates),
+                    "text": next(texts),
+                    "index": len(plan),
+                }
+            )
+    return sorted(plan, key=lambda row: (row["speaker"], row["path"]))
+
+
+def _by_speaker(plan):
+    """The plan's rows, one list per speaker."""
+    return [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
+
+
+def _speak(language, root, rows, seed, babble, noise, reverb, bar):
+    """Speak and write all utterances of one speaker, with one synthesiser."""
+    voice = espeak.Espeak(language)
+    for row in rows:
+        rng = np.random.default_rng((seed, row["index"]))
+        spoken = voice.speak(row["text"].lower(), row["variant"], row["rate"], row["pitch"])
+        signal = _record(_resample(spoken, voice.sample_rate), rng, babble, noise, reverb)
+        path = root / row["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, signal, SAMPLE_RATE, subtype="PCM_16")
+        bar.update()
+
+
+def _resample(samples, rate):
+    """int16 at ``rate`` to floats in [-1, 1] at 16 kHz; in one thread, so the same every time."""
+    common = np.gcd(SAMPLE_RATE, rate)
+    return resample_poly(samples / 32768.0, SAMPLE_RATE // common, rate // common)
+
+
+def _record(speech, rng, babble, noise, reverb):
+    """Silence around the speech, a room, noise, and a level; each drawn whether used or not."""
+    speech = np.pad(speech, rng.integers(800, 2000, size=2))
+    floor = rng.normal(0, 1e-4, len(speech))  # -80 dB: no recording has digital silence
+    in_room, rt60 = rng.random() < 0.5, rng.uniform(0.2, 0.5)
+    if reverb and in_room:
+        time = np.arange(int(rt60 * SAMPLE_RATE)) / SAMPLE_RATE
+        room = rng.normal(0, 1, len(time)) * 10 ** (-3 * time / rt60)
+        room *= 0.5 / np.linalg.norm(room)  # direct sound 6 dB above the reverberation
+        room[0] = 1.0
+        speech = fftconvolve(speech, room)[: len(speech)]
+    noisy, snr, babbling = rng.random() < 0.5, rng.uniform(5, 20), rng.random() < 0.5
+    if noise and noisy:
+        start = rng.integers(0, len(babble))
+        place = np.arange(start, start + len(speech))
+        disturbance = babble.take(place, mode="wrap") if babbling else rng.normal(0, 1, len(speech))
+        gain = np.linalg.norm(speech) / np.linalg.norm(disturbance) * 10 ** (-snr / 20)
+        speech = speech + gain * disturbance
+    return (speech / np.abs(speech).max()) * rng.uniform(0.25, 0.9) + floor
+
+
+def _babble(twin, seed):
+    """About a quarter of a minute of several training voices at once, shape [time]."""
+    voices, tracks = VARIANTS["train"].split(), []
+    for i in range(BABBLERS):
+        voice = espeak.Espeak(twin.voice)
+        text = " ".join(grammar.sentences(6, f"{seed} babble {i}", twin.language)).lower()
+        spoken = voice.speak(text, voices[i], 150, 40 + 4 * i)
+        track = _resample(spoken, voice.sample_rate)
+        tracks.append(track / np.linalg.norm(track) * len(track) ** 0.5)
+    return sum(track[: min(map(len, tracks))] for track in tracks)

@@ -1,0 +1,80 @@
+import logging
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechbrain_recursive.data.manifest import read_manifest
+from speechbrain_recursive.data.prepare import Rules, build_manifests, lines, listing
+from speechbrain_recursive.errors import UserError
+
+
+@pytest.fixture
+def build(tmp_path):
+    """``build(count, {i: fields})``: prepare that many utterances, some with fields of their own."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
+
+    def run(count, changes, changed=("train", "dev", "test"), **options):
+        def row(i, split):
+            row = {"ID": f"{i:03}", "wav": str(tmp_path / "a.wav"), "spk_id": "s", "wrd": "A"}
+            return row | (changes.get(i, {}) if split in changed else {})
+
+        rules = Rules(["train"], ["dev"], ["test"], **options)
+        rows = {split: [row(i, split) for i in range(count)] for split in rules.splits}
+        # What changes stands for a file that has changed, so that each call looks again.
+        return build_manifests(tmp_path / "save", [str(changes)], lambda: rows, rules)
+
+    return run
+
+
+def test_audio_without_transcript_is_left_out_and_reported(build, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        manifests = build(100, {7: {"wrd": None, "wav": "silent.wav"}})
+    for split, path in manifests.items():
+        rows = read_manifest(path)
+        assert len(rows) == 99
+        assert "007" not in rows
+        assert f"1 of 100 utterances of {split}" in caplog.text
+    assert (tmp_path / "save/rejected.txt").read_text() == "silent.wav: no transcript\n" * 3
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_no_more_than_one_percent_may_lack_a_transcript(build, tmp_path, split):
+    missing = {3: {"wrd": None}, 4: {"wrd": None}}
+    with pytest.raises(
+        UserError, match=rf"2 of 100 utterances of {split} .*, more than 1%; .*no transcript"
+    ):
+        build(100, missing, [split])
+    assert not list((tmp_path / "save").glob("*.csv"))
+
+
+def test_a_bad_utterance_beside_one_without_transcript(build):
+    changes = {3: {"wrd": None}, 4: {"wrd": ""}}
+    with pytest.raises(UserError, match=r"1 of 200 utterances of dev .*: empty transcript; .*deletions"):
+        build(200, changes)
+    manifests = build(200, changes, bad_test_audio="empty")
+    assert [len(read_manifest(path)) for path in manifests.values()] == [198, 199, 199]
+
+
+def test_rules_name_each_split_once():
+    rules = Rules(["b", "a"], ["c"], ["c", "d"])
+    assert rules.splits == ["b", "a", "c", "d"]
+    assert [split for split in rules.splits if rules.evaluates(split)] == ["c", "d"]
+    with pytest.raises(UserError, match="bad_test_audio must be 'refuse' or 'empty', not 'skip'"):
+        Rules([], [], [], bad_test_audio="skip")
+
+
+def test_listing_is_sorted_and_takes_what_counts(tmp_path):
+    for name in ("b.wav", "a.wav", ".c.wav", "d.txt"):
+        (tmp_path / name).write_text(name)
+    found = listing([tmp_path, tmp_path / "d.txt"], (".wav",))
+    assert [(path, size) for path, size, _ in found] == [
+        (str(tmp_path / "a.wav"), 5),
+        (str(tmp_path / "b.wav"), 5),
+    ]
+
+
+def test_lines_end_with_the_last_that_says_something(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("A\n\nB\n\n")
+    assert lines(path) == ["A", "", "B"]

@@ -1,0 +1,127 @@
+import json
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from speechbrain_recursive.data import synthesis
+from speechbrain_recursive.data.synthesis import TRAIN_VOICES, VARIANTS
+from speechbrain_recursive.data.synthetic import AISHELL, LIBRISPEECH, make_aishell, make_librispeech
+from speechbrain_recursive.errors import UserError
+
+SMALL = {"n_train": 6, "n_dev": 1, "n_test": 2}
+
+
+def contents(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_voices_and_sentences_of_test_are_unseen_in_training():
+    voices = [variants.split() for variants in VARIANTS.values()]
+    every = [*chain(*voices)]
+    assert len(set(every)) == len(every)
+    assert len(voices[2]) == 14
+
+
+@pytest.mark.parametrize("twin", [LIBRISPEECH, AISHELL], ids=lambda twin: twin.root)
+def test_plan(twin):
+    train, dev, test = twin.splits
+    plan = synthesis._plan(twin, {train: 500, dev: 30, test: 60}, 1, (115, 170))
+    texts = {split: {row["text"] for row in plan if row["split"] == split} for split in twin.splits}
+    assert sum(map(len, texts.values())) == len(set.union(*texts.values())) == 590
+    variants = {
+        split: {row["variant"] for row in plan if row["split"] == split} for split in twin.splits
+    }
+    assert sum(map(len, variants.values())) == len(set.union(*variants.values()))
+    spoken = {(row["variant"], row["pitch"]) for row in plan if row["split"] == train}
+    assert len(spoken) == TRAIN_VOICES == 61
+    assert len({row["path"] for row in plan}) == 590
+    assert {115, 170} <= {row["rate"] for row in plan} <= set(range(115, 171))
+
+
+def test_test_set_does_not_depend_on_the_size_of_training(corpus, tmp_path):
+    more = make_librispeech(tmp_path, n_train=9, n_dev=2, n_test=3)
+    for split in ("dev-clean", "test-clean"):
+        split_of = [contents(folder / "LibriSpeech" / split) for folder in (corpus, more)]
+        assert split_of[0] == split_of[1]
+
+
+@pytest.mark.parametrize("disturbed", [False, True])
+def test_same_bytes_whatever_the_number_of_threads(tmp_path, disturbed):
+    settings = SMALL | {"noise": disturbed, "reverb": disturbed}
+    one = make_librispeech(tmp_path / "one", workers=1, **settings)
+    two = make_librispeech(tmp_path / "two", workers=3, **settings)
+    assert contents(one) == contents(two)
+    other = make_librispeech(tmp_path / "other", seed=5, **settings)
+    assert contents(one) != contents(other)
+
+
+def test_mandarin_has_the_same_bytes_too(tmp_path):
+    settings = SMALL | {"noise": True, "reverb": True}
+    one = make_aishell(tmp_path / "one", workers=1, **settings)
+    two = make_aishell(tmp_path / "two", workers=3, **settings)
+    assert contents(one) == contents(two)
+
+
+def test_noise_and_room_change_about_half_of_the_utterances(tmp_path):
+    def corpus(**options):
+        folder = make_librispeech(tmp_path / str(options), n_train=40, n_dev=1, n_test=1, **options)
+        audio = contents(folder / "LibriSpeech" / "train-clean-100")
+        return {name: data for name, data in audio.items() if name.endswith(".flac")}
+
+    clean, noisy, room = corpus(), corpus(noise=True), corpus(reverb=True)
+    for changed in (noisy, room):
+        count = sum(changed[name] != clean[name] for name in clean)
+        assert clean.keys() == changed.keys()
+        assert 10 <= count <= 30
+
+
+def test_noise_is_as_loud_as_it_says():
+    rng = np.random.default_rng(0)
+    speech, babble = rng.normal(0, 0.1, 32000), rng.normal(0, 1, 8000)
+    for seed in range(20):
+        clean, noisy = (
+            synthesis._record(speech, np.random.default_rng(seed), babble, noise, False)
+            for noise in (False, True)
+        )
+        scale = (clean @ noisy) / (clean @ clean)  # levels differ: fit one to the other
+        difference = np.linalg.norm(noisy - scale * clean)
+        snr = 20 * np.log10(scale * np.linalg.norm(clean) / max(difference, 1e-9))
+        assert 4.5 < snr < 20.5 or snr > 50
+
+
+def test_second_call_does_nothing_and_changed_options_rebuild(tmp_path, monkeypatch):
+    make_librispeech(tmp_path, **SMALL)
+    before = contents(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(synthesis, "_speak", None)  # would fail if anything were spoken
+        make_librispeech(tmp_path, workers=1, **SMALL)
+    make_librispeech(tmp_path, rates=(140, 141), **SMALL)
+    after = contents(tmp_path)
+    assert before.keys() == after.keys()
+    assert before != after
+    assert json.loads(after["LibriSpeech/synthetic.json"])["rates"] == [140, 141]
+
+
+def test_interrupted_build_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(synthesis.soundfile, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make_librispeech(tmp_path, **SMALL)
+    assert not (tmp_path / "LibriSpeech").exists()
+    make_librispeech(tmp_path, **SMALL)
+    assert len(list(tmp_path.glob("LibriSpeech/*/*/*/*.flac"))) == 9
+    assert not (tmp_path / "LibriSpeech.partial").exists()
+
+
+def test_a_real_corpus_is_never_replaced(tmp_path):
+    book = tmp_path / "LibriSpeech" / "BOOKS.TXT"
+    book.parent.mkdir()
+    book.write_text("mine")
+    with pytest.raises(UserError, match="not a synthetic corpus"):
+        make_librispeech(tmp_path, **SMALL)
+    assert book.read_text() == "mine"
