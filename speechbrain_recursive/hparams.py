@@ -18,7 +18,7 @@ from hyperpyyaml.core import recursive_update, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.errors import UserError, one_line
 
 
 def read(path, overrides=None):
@@ -236,4 +236,4 @@ def _is_plain(value):
 def _one_line(error):
     if isinstance(error, MarkedYAMLError):
         return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return " ".join(" ".join(str(arg) for arg in error.args).split())
+    return one_line(" ".join(str(arg) for arg in error.args))

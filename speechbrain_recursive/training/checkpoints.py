@@ -15,7 +15,7 @@ from speechbrain.utils.checkpoints import CKPT_PREFIX, Checkpointer, ckpt_recenc
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.training.integrity import (
     MANIFEST,
     find_fault,
@@ -199,7 +199,7 @@ class AtomicCheckpointer(Checkpointer):
         Raises
         ------
         UserError
-            If the checkpoint's schedule is not this model's.
+            If the checkpoint's schedule, or a key or shape of its weights, is not this model's.
         """
         theirs, ours = checkpoint.meta.get("schedule"), self.schedule
         if theirs is not None and ours is not None and theirs != str(ours):
@@ -207,7 +207,13 @@ class AtomicCheckpointer(Checkpointer):
                 f"{checkpoint.path}: was trained with the schedule {theirs}, but the model has "
                 f"{ours}; set the same schedule or choose another output folder"
             )
-        super().load_checkpoint(checkpoint)
+        try:
+            super().load_checkpoint(checkpoint)
+        except RuntimeError as error:
+            raise UserError(
+                f"{checkpoint.path}: is not of this model; choose another output folder, or set what it "
+                f"was trained with: {one_line(error)}"
+            ) from error
 
     def list_checkpoints(self):
         """All checkpoints whose files are there in full length; others are named in a warning."""
