@@ -169,17 +169,15 @@ def change_by_bin(panels: dict[str, list[dict]], metric: str, title: str) -> byt
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         change = [row["change"] for row in rows]
-        reach = [
-            [row["change"] - row["low"] for row in rows],
-            [row["high"] - row["change"] for row in rows],
-        ]
         colours = [_COLOURS[2] if value <= 0 else _COLOURS[1] for value in change]
-        axes.bar(range(len(rows)), change, yerr=reach, color=colours, ecolor="0.3", capsize=3, width=0.7)
+        axes.bar(range(len(rows)), change, color=colours, width=0.7)
+        ends = [row["low"] for row in rows], [row["high"] for row in rows]
+        axes.vlines(range(len(rows)), *ends, color="0.3")
         names = [f"{row['bin']}\nn={row['utterances']}" for row in rows]
         axes.set_xticks(range(len(rows)), names, fontsize=8)
         axes.axhline(0, color="0.2", linewidth=0.8)
         axes.set_xlabel(label)
-        axes.set_ylabel(f"change of {metric.upper()} (points), bar: 95% interval")
+        axes.set_ylabel(f"change of {metric.upper()} (points), line: 95% interval")
         axes.grid(axis="y", color="0.9")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)

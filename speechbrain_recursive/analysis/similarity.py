@@ -85,6 +85,44 @@ class Proposal:
         )
 
 
+def recurrent_shapes(n: int, saving: float, max_loops: int = 5) -> list[tuple[int, int]]:
+    """Recurrent blocks that save enough.
+
+    Arguments
+    ---------
+    n : int
+        Layers of the encoder.
+    saving : float
+        Least share of their parameters to save, above 0.
+    max_loops : int
+        Most loops of the block.
+
+    Returns
+    -------
+    list of (int, int)
+        Layers of the block, and how often it loops.
+
+    Raises
+    ------
+    UserError
+        If so much cannot be saved.
+
+    Example
+    -------
+    >>> recurrent_shapes(6, saving=0.5)
+    [(3, 2), (2, 3), (1, 4), (1, 5)]
+    """
+    shapes = [(size, loops) for loops in range(2, max_loops + 1) for size in range(1, n // loops + 1)]
+    most = max((size * (loops - 1) for size, loops in shapes), default=0)
+    least = saving * n - 1e-9
+    if saving <= 0 or least > most:
+        raise UserError(
+            f"--saving {saving:g}: of {n} layers, with at most {max_loops} loops, "
+            f"more than 0 and at most {most / n:.2f} can be saved"
+        )
+    return [(size, loops) for size, loops in shapes if size * (loops - 1) >= least]
+
+
 def propose(similarity: np.ndarray, saving: float, max_loops: int = 5) -> Proposal:
     """Propose prelude, recurrent block and coda.
 
@@ -122,19 +160,9 @@ def propose(similarity: np.ndarray, saving: float, max_loops: int = 5) -> Propos
     ('0 | (1-2)x2 | 3', '--n_prelude 1 --n_recurrent 2 --loops 2 --n_coda 1')
     """
     n = len(similarity)
-    shapes = [(size, loops) for loops in range(2, max_loops + 1) for size in range(1, n // loops + 1)]
-    most = max((size * (loops - 1) for size, loops in shapes), default=0)
-    least = saving * n - 1e-9
-    if saving <= 0 or least > most:
-        raise UserError(
-            f"--saving {saving:g}: of {n} layers, looped at most {max_loops} times, "
-            f"more than 0 and at most {most / n:.2f} can be saved"
-        )
     candidates = []
-    for size, loops in shapes:
+    for size, loops in recurrent_shapes(n, saving, max_loops):
         m = size * loops
-        if m - size < least:
-            continue
         for start in range(n - m + 1):
             block = similarity[start : start + m, start : start + m]
             mean = float((block.sum() - np.trace(block)) / (m * (m - 1)))

@@ -1,0 +1,79 @@
+"""``analyse``: looks into encoders and their errors."""
+
+import json
+from pathlib import Path
+
+from speechbrain_recursive.cli.compare import add_bins
+from speechbrain_recursive.errors import UserError
+
+
+def add(commands):
+    """Add the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "analyse", help="layer similarity; where one run is better than another"
+    )
+    analyses = parser.add_subparsers(dest="analysis", required=True)
+    alike = analyses.add_parser(
+        "similarity", help="how alike layers are, and which could be one recurrent block"
+    )
+    alike.add_argument("model", help="results folder, or name or folder of a Hugging Face Whisper model")
+    alike.add_argument(
+        "--audio",
+        metavar="PATH",
+        help="manifest, folder of audio or audio file (default: the results folder's first dev set)",
+    )
+    alike.add_argument(
+        "--utterances", type=int, default=100, help="how many at most, spread evenly (default: 100)"
+    )
+    alike.add_argument("--loops", type=int, help="loop count (default: the one trained for)")
+    alike.add_argument(
+        "--saving",
+        type=float,
+        default=0.5,
+        help="share of the layers' parameters to save (default: 0.5)",
+    )
+    alike.add_argument("--max_loops", type=int, default=5, help="most loops to propose (default: 5)")
+    alike.add_argument("--device", default="cpu")
+    alike.add_argument(
+        "--output_folder", metavar="FOLDER", help="default: the results folder, or here for Whisper"
+    )
+    alike.set_defaults(run=_similarity)
+    add_bins(analyses)
+
+
+def _similarity(arguments, _):
+    from speechbrain_recursive.analysis.plots import similarity_map
+    from speechbrain_recursive.analysis.report import write_whole
+    from speechbrain_recursive.analysis.similarity import (
+        layer_similarity,
+        propose,
+        recurrent_shapes,
+        similarity_table,
+    )
+    from speechbrain_recursive.inference.layers import find_audio, layer_outputs, open_layers
+
+    layers = open_layers(arguments.model, arguments.loops, arguments.device)
+    source = arguments.audio or layers.audio
+    if source is None:
+        raise UserError(f"--audio is needed: {arguments.model} comes with no audio of its own")
+    recurrent_shapes(len(layers.labels), arguments.saving, arguments.max_loops)  # or fails at once
+    files = find_audio(source, arguments.utterances)
+    similarity = layer_similarity(layer_outputs(layers, files))
+    folder = Path(arguments.output_folder or (arguments.model if layers.audio else "."))
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"model": arguments.model, "audio": str(source), "utterances": len(files)}
+    facts |= {"layers": layers.labels, "similarity": similarity.tolist()}
+    title = f"Cosine similarity of layer outputs, {Path(arguments.model).name}"
+    write_whole(folder / "similarity.png", similarity_map(similarity, layers.labels, title))
+    text = f"{title}, {len(files)} utterances\n\n{similarity_table(similarity, layers.labels)}\n\n"
+    proposal = propose(similarity, arguments.saving, arguments.max_loops)
+    text += (
+        f"Proposal: {proposal.schedule}, saves {proposal.saving:.0%} of the layers; mean similarity of "
+        f"what the recurrent block replaces: {proposal.similarity:.3f}\n"
+        f"Train it with: {proposal.overrides}\n"
+    )
+    facts |= {"proposal": {**vars(proposal), "schedule": str(proposal.schedule)}}
+    facts["proposal"]["overrides"] = proposal.overrides
+    write_whole(folder / "similarity.md", f"{text}\n![Similarity](similarity.png)\n".encode())
+    write_whole(folder / "similarity.json", json.dumps(facts, indent=1).encode())
+    print(text, end="")

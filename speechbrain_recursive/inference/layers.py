@@ -1,0 +1,198 @@
+"""Outputs of an encoder's layers on real audio: our own, or Hugging Face's Whisper."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+import torch
+
+from speechbrain_recursive.data.dataset import read_audio
+from speechbrain_recursive.data.manifest import read_manifest
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hparams import load_trained
+
+
+@dataclass(frozen=True)
+class Layers:
+    """An encoder whose layers can be looked into.
+
+    Arguments
+    ---------
+    labels : list of str
+        Of each logical step its layer, with its loop behind a stroke where it has several (both from
+        0): ``3/1`` is layer 3 in the second loop.
+    sample_rate : int
+        Of the audio that it takes, in Hz.
+    audio : pathlib.Path or None
+        A manifest of audio that belongs to it, if there is one.
+    outputs : callable
+        From samples [S] to the outputs [N, T, d] of the N steps at the T frames that hold them.
+    """
+
+    labels: list[str]
+    sample_rate: int
+    audio: Path | None
+    outputs: Callable[[torch.Tensor], torch.Tensor]
+
+
+def open_layers(model, loops=None, device="cpu"):
+    """Open an encoder.
+
+    Arguments
+    ---------
+    model : str or pathlib.Path
+        A results folder (which must be one that you trust, since loading a YAML file runs what it
+        says), or the name or folder of a Hugging Face Whisper model.
+    loops : int, optional
+        Loop count; the one trained for by default. Whisper has none.
+    device : str
+        Where it runs.
+
+    Returns
+    -------
+    Layers
+
+    Raises
+    ------
+    UserError
+        If it is neither, or cannot be loaded, or there is no such device.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
+    if (Path(model) / "hyperparams.yaml").is_file():
+        return _recogniser(Path(model), loops, device)
+    if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
+        raise UserError(f"{model} is no results folder (hyperparams.yaml) and no Whisper (config.json)")
+    if loops is not None:
+        raise UserError(f"--loops {loops}: {model} is no results folder, so it has no loops")
+    return _whisper(str(model), device)
+
+
+def find_audio(path, limit=None):
+    """Audio files to look at.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        A manifest (CSV), a folder that is searched with all its subfolders, or one file.
+    limit : int, optional
+        At most so many, spread evenly over all that are there.
+
+    Returns
+    -------
+    list of str
+        Sorted, or in the manifest's order.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    path = Path(path)
+    if path.suffix == ".csv":
+        found = [row["wav"] for row in read_manifest(path).values() if not row["unreadable"]]
+    elif path.is_dir():
+        endings = {f".{name.lower()}" for name in (*soundfile.available_formats(), "sph", "opus")}
+        found = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in endings)
+    else:
+        found = [str(path)] if path.is_file() else []
+    if not found:
+        raise UserError(f"no audio at {path}: give a manifest, a folder of audio or an audio file")
+    if limit is None or limit >= len(found):
+        return found
+    if limit < 1:
+        raise UserError(f"at least one utterance is needed, got {limit}")
+    return [found[i * len(found) // limit] for i in range(limit)]
+
+
+def _recogniser(folder, loops, device):
+    model, hparams = load_trained(folder)
+    if not hasattr(model, "parts"):
+        raise UserError(f"{folder} holds no recogniser, but a {type(model).__name__}")
+    try:
+        schedule, _ = model.to(device).transformer.encoder.at(loops)
+    except ValueError as error:
+        raise UserError(f"--loops: {error}") from error
+    looped = {block.name for block in schedule.blocks if block.loops > 1}
+    steps = range(len(schedule))
+
+    @torch.no_grad()
+    def outputs(signal):
+        whole = torch.ones(1, device=device)
+        taps = model(signal[None].to(device), whole, loops=loops, taps=steps).taps
+        return torch.cat([taps[index] for index in steps])
+
+    labels = [f"{s.layer}/{s.loop}" if s.block in looped else str(s.layer) for s in schedule]
+    audio = folder / "manifests" / f"{hparams['dev_splits'][0]}.csv"
+    return Layers(labels, model.sample_rate, audio, outputs)
+
+
+def _whisper(name, device):
+    try:
+        from transformers import AutoConfig, WhisperFeatureExtractor, WhisperModel
+    except ImportError as error:
+        raise UserError(f"{name}: Whisper needs transformers: pip install transformers") from error
+    try:
+        kind = AutoConfig.from_pretrained(name).model_type
+        if kind == "whisper":
+            features = WhisperFeatureExtractor.from_pretrained(name)
+            encoder = WhisperModel.from_pretrained(name).encoder.to(device).eval()
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{name} is neither a results folder nor a Whisper model: {reason}") from error
+    if kind != "whisper":
+        raise UserError(
+            f"{name} is a {kind} model; Whisper's is the only encoder of Hugging Face's here"
+        )
+    hop = features.hop_length * encoder.conv1.stride[0] * encoder.conv2.stride[0]
+
+    @torch.no_grad()
+    def outputs(signal):
+        window = signal[: features.n_samples]  # what lies beyond the window Whisper never hears
+        mel = features(window.numpy(), sampling_rate=features.sampling_rate, return_tensors="pt")
+        frames = -(-len(window) // hop)  # the rest of the window is padding
+        seen = []
+        hooks = [
+            layer.register_forward_hook(
+                lambda _, __, x: seen.append(x[0] if isinstance(x, tuple) else x)
+            )
+            for layer in encoder.layers
+        ]
+        try:
+            encoder(mel.input_features.to(device))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.cat(seen)[:, :frames]
+
+    labels = [str(index) for index in range(len(encoder.layers))]
+    return Layers(labels, features.sampling_rate, None, outputs)
+
+
+def layer_outputs(layers, files):
+    """Outputs of all layers for each file, one file after the other.
+
+    Arguments
+    ---------
+    layers : Layers
+        From :func:`open_layers`.
+    files : iterable of (str or pathlib.Path)
+        Audio files; empty ones are left out.
+
+    Yields
+    ------
+    torch.Tensor
+        [N, T, d].
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read.
+    """
+    for file in files:
+        signal = read_audio(file, layers.sample_rate)
+        if len(signal):
+            yield layers.outputs(signal)
