@@ -2,6 +2,7 @@
 
 import struct
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -81,3 +82,34 @@ def test_counts_by_block_stand_side_by_side(drawn):
     assert ticks == [f"phonetic {p}\nlinguistic {q}" for p, q in ((1, 1), (2, 3), (3, 2))]
     assert axes.get_xlabel() == "loops by block"
     assert axes.get_ylabel().startswith("CER")
+
+
+def test_similarity_map_has_the_first_layer_at_the_bottom_left(drawn):
+    similarity = np.array([[1.0, 0.2, 0.1], [0.2, 1.0, 0.8], [0.1, 0.8, 1.0]])
+    plots.similarity_map(similarity, ["0", "1/0", "1/1"], "Layers")
+    axes = drawn[0].axes[0]
+    (image,) = axes.images
+    assert image.origin == "lower"
+    assert image.get_array()[1, 2] == 0.8
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["0", "1/0", "1/1"]
+
+
+def test_names_of_many_layers_do_not_run_into_each_other(drawn):
+    plots.similarity_map(np.eye(120), [str(i) for i in range(120)], "Layers")
+    assert len(drawn[0].axes[0].get_xticks()) <= 30
+
+
+def test_change_by_bin_draws_bars_and_intervals(drawn):
+    rows = [
+        {"bin": "0", "utterances": 5, "change": 1.5, "low": 0.5, "high": 2.0},
+        {"bin": "0-10", "utterances": 2, "change": -4.0, "low": -4.0, "high": -4.0},
+    ]
+    plots.change_by_bin({"WER % of A": rows, "words": rows[:1]}, "wer", "A to B")
+    left, right = drawn[0].axes
+    assert [bar.get_height() for bar in left.patches] == [1.5, -4.0]
+    assert left.patches[0].get_facecolor() != left.patches[1].get_facecolor()
+    ends = [segment[:, 1].tolist() for segment in left.collections[0].get_segments()]
+    assert ends == [[0.5, 2.0], [-4.0, -4.0]]
+    assert [text.get_text() for text in left.get_xticklabels()] == ["0\nn=5", "0-10\nn=2"]
+    assert (left.get_xlabel(), right.get_xlabel()) == ("WER % of A", "words")
+    assert len(right.patches) == 1
