@@ -2,6 +2,8 @@
 
 import speechbrain as sb
 import torch
+import yaml
+from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, register_checkpoint_hooks
 from speechbrain.utils.distributed import main_process_only
 from speechbrain.utils.logger import get_logger
 
@@ -10,6 +12,7 @@ from speechbrain_recursive.training.rng import RandomState
 logger = get_logger(__name__)
 
 
+@register_checkpoint_hooks
 class Brain(sb.Brain):
     """SpeechBrain's Brain with a weighted sum of objectives, and a training that resumes exactly.
 
@@ -64,7 +67,7 @@ class Brain(sb.Brain):
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log; after validation, save a checkpoint and keep the best ones."""
         stats = {"loss": float(stage_loss)}
-        stats.update({name: float(torch.stack(some).mean()) for name, some in self.losses.items()})
+        stats.update({name: _finite_mean(torch.stack(some)) for name, some in self.losses.items()})
         if stage == sb.Stage.TRAIN:
             self.train_stats = {**stats, "skipped steps": self.skipped_steps}
             return
@@ -128,6 +131,17 @@ class Brain(sb.Brain):
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer_step += 1
 
+    @mark_as_saver
+    def _save(self, path):
+        super()._save(path)
+        with open(path, "a", encoding="utf-8") as state:
+            state.write(f"skipped_steps: {self.skipped_steps}\n")
+
+    @mark_as_loader
+    def _recover(self, path, end_of_epoch):
+        super()._recover(path, end_of_epoch)
+        self.skipped_steps = yaml.safe_load(path.read_text(encoding="utf-8"))["skipped_steps"]
+
     def _fit_train(self, train_set, epoch, enable):
         self.train_sampler.set_epoch(epoch)  # before its length is read, which changes by epoch
         self.epoch_batches = len(train_set)
@@ -138,3 +152,8 @@ class Brain(sb.Brain):
         between = self.step % self.grad_accumulation_factor == 0 and self.step < self.epoch_batches
         more = between and not self._optimizer_step_limit_exceeded
         return more and super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
+
+
+def _finite_mean(values):
+    """The mean of those values [n] that are numbers, as SpeechBrain averages its loss."""
+    return float(values[values.isfinite()].mean())

@@ -125,9 +125,18 @@ def test_checkpoints_that_are_all_damaged(refused, finished):
     ],
 )
 def test_checkpoints_of_another_model(refused, finished, options, words):
+    before = contents(finished)
     said = refused(*options, folder=finished)
     assert f"{finished / 'save'}/CKPT+" in said
     assert all(word in said for word in words)
+    assert contents(finished) == before
+
+
+def contents(folder):
+    """What `transcribe` needs of a results folder."""
+    return [
+        (folder / name).read_bytes() for name in ("hyperparams.yaml", "tokeniser.json", "model.ckpt")
+    ]
 
 
 def test_the_command_line_prints_one_line_and_fails(tmp_path):

@@ -86,7 +86,9 @@ def test_it_trains_and_reports(path, corpora, run_recipe, tmp_path):
     if "eval_loops" in merge(path):
         check_report(tmp_path)
     else:
-        assert "test perplexity" in log
+        (row,) = json.loads((tmp_path / "report.json").read_text())["results"]
+        assert row["split"] == "test-clean"
+        assert 1 < row["perplexity"] < 1000
 
 
 def check_report(folder):

@@ -1,5 +1,7 @@
 """The training loop takes the steps that it should, and no others."""
 
+import math
+
 import pytest
 import torch
 from speechbrain.dataio.dataloader import SaveableDataLoader
@@ -127,6 +129,15 @@ def test_a_batch_that_is_no_number_costs_its_step_and_nothing_else(train, rows, 
     first, _, third, last = rows.split(2)
     expected = by_hand(brain.seen[0], [first, third, last])
     torch.testing.assert_close([brain.seen[i] for i in (0, 1, 3, 4)], expected)
+
+
+def test_skipped_steps_are_counted_over_a_resume(train, rows):
+    rows = rows.clone()
+    rows[3] = torch.nan
+    assert train(0.1 * rows, epochs=1).skipped_steps == 1
+    brain = train(0.1 * rows, epochs=2)
+    assert brain.skipped_steps == brain.train_stats["skipped steps"] == 2
+    assert math.isfinite(brain.train_stats["squares"])
 
 
 def test_too_many_of_them_end_the_training(train):

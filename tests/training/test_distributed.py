@@ -1,5 +1,6 @@
 """Two processes train like one that accumulates the gradients of their batches."""
 
+import json
 import os
 import re
 import subprocess
@@ -41,12 +42,19 @@ def test_drawn_loops_make_another_model(runs):
 
 
 @pytest.mark.parametrize("settings", ["plain", "drawn", "lm"])
-def test_validation_and_logs_are_those_of_one_process(runs, settings):
+def test_dev_and_test_errors_are_those_of_one_process(runs, settings):
     logs = [(runs / settings / name / "train_log.txt").read_text() for name in ("one", "two")]
-    one, two = (re.findall(r"(?:step|(?:valid|test) \w+): [\d.e+-]+", log) for log in logs)
+    one, two = (re.findall(r"(?:step|valid \w+): [\d.e+-]+", log) for log in logs)
     assert one == two
     assert one[0] == "step: 3"
-    assert len(one) > 3
+    assert len(one) > 2
+    one, two = (
+        json.loads((runs / settings / name / "report.json").read_text()) for name in ("one", "two")
+    )
+    for first, second in zip(one["results"], two["results"], strict=True):
+        assert first | {"rtf": 0} == {key: pytest.approx(value) for key, value in second.items()} | {
+            "rtf": 0
+        }
 
 
 def test_one_process_writes_the_checkpoints(runs):

@@ -125,7 +125,9 @@ def test_dynamic_chunks_train_a_conformer(librispeech, run_recipe, watched, tmp_
     words = {"data_folder": librispeech, "output_folder": tmp_path, "number_of_steps": 2}
     words |= {"tensorboard": False, "eval_loops": "[3]", "device": "cpu"}
     run_recipe([path, *(word for key, value in words.items() for word in (f"--{key}", value))])
-    for call in watched["model"]:
+    heard = [call for call in watched["model"] if call["wavs"].any()]  # not the silence of a first try
+    assert {call["training"] for call in heard} == {True, False}
+    for call in heard:
         chunks = call.get("dynchunktrain_config")
         assert (chunks is not None) == call["training"]
         assert chunks is None or (chunks.chunk_size, chunks.left_context_size) == (8, 2)
@@ -148,7 +150,8 @@ def test_perplexity_is_that_of_a_slow_reference(lm):
 
     with torch.no_grad():
         assert logged(lm, "valid perplexity") == [pytest.approx(perplexity("dev-clean"), abs=0.006)]
-        assert logged(lm, "test perplexity") == [pytest.approx(perplexity("test-clean"), abs=0.006)]
+        (row,) = json.loads((lm / "report.json").read_text())["results"]
+        assert row == {"split": "test-clean", "perplexity": pytest.approx(perplexity("test-clean"))}
 
 
 def test_a_language_model_is_fused_into_the_joint_search(mini, lm, tmp_path):
