@@ -21,6 +21,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from speechbrain_recursive.errors import UserError, one_line
 
 
+# What constructors raise at arguments that they cannot take.
+_CANNOT_BUILD = (ValueError, TypeError, AttributeError, ImportError, AssertionError, RuntimeError)
+
+
 def read(path, overrides=None):
     """Merge a YAML file with its bases and overrides and resolve its references.
 
@@ -92,7 +96,7 @@ def load(path, overrides=None, device=None):
         torch.manual_seed(YAML().load(text).get("seed", 0))
         with torch.device(device) if device else nullcontext():
             return load_hyperpyyaml(text), text
-    except (ValueError, TypeError, AttributeError, ImportError, AssertionError) as error:
+    except _CANNOT_BUILD as error:
         raise UserError(f"{path}: {_one_line(error)}") from error
 
 
@@ -210,6 +214,8 @@ def merge(path, above=()):
         tree = YAML().load(path.read_text(encoding="utf-8")) or {}
     except YAMLError as error:
         raise UserError(f"{path} is no valid YAML: {_one_line(error)}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds no keys and values")
     bases = tree.pop("base", [])
     merged = {}
     for base in [bases] if isinstance(bases, str) else bases:
@@ -218,14 +224,12 @@ def merge(path, above=()):
 
 
 def _update(tree, changes):
-    """Replace whole top-level values, or merge where both are plain mappings."""
+    """Replace values, or merge them where both are plain mappings."""
     if not tree:
         return changes
     for key, value in changes.items():
-        if _is_plain(value) and _is_plain(tree.get(key)):
-            _update(tree[key], value)
-        else:
-            tree[key] = value
+        both = _is_plain(value) and _is_plain(tree.get(key))
+        tree[key] = _update(tree[key], value) if both else value
     return tree
 
 

@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "speechbrain_recursive"
-COMMON = {"errors", "hparams"}  # top-level modules that anyone may import
+COMMON = {"errors", "files", "hparams"}  # top-level modules that anyone may import
 ROOMS = {
     "nn": set(),
     "data": set(),
@@ -20,6 +20,7 @@ ROOMS = {
     "training": {"nn", "objectives", "decoding", "analysis", "data"},
     "inference": {"nn", "decoding", "data", "analysis"},
     "errors": set(),
+    "files": set(),
     "hparams": set(),
 }
 ENTRY_POINTS = {"__main__", "cli"}

@@ -12,10 +12,8 @@ from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.sampler import LengthBatchSampler
 from speechbrain_recursive.errors import UserError
 
-SAMPLE_RATE = 16000
 
-
-def read_audio(path, sample_rate=SAMPLE_RATE):
+def read_audio(path, sample_rate=16000):
     """Read any file that libsndfile knows, as one channel at one rate.
 
     Arguments
@@ -45,7 +43,7 @@ def read_audio(path, sample_rate=SAMPLE_RATE):
     return signal
 
 
-def make_dataset(manifests, tokeniser):
+def make_dataset(manifests, tokeniser, sample_rate=16000):
     """The dataset of one or several manifests.
 
     Arguments
@@ -54,11 +52,13 @@ def make_dataset(manifests, tokeniser):
         What a prepare function wrote.
     tokeniser : CharacterTokeniser or SentencePieceTokeniser
         For the transcripts.
+    sample_rate : int
+        Of the signals, in Hz.
 
     Returns
     -------
     DynamicItemDataset
-        Each item has ``id``; ``sig`` [time] at 16 kHz; ``wrd``, the text; ``tokens`` [n];
+        Each item has ``id``; ``sig`` [time] at ``sample_rate``; ``wrd``, the text; ``tokens`` [n];
         ``tokens_bos`` and ``tokens_eos`` [n + 1], unless the tokeniser is for CTC alone; and
         ``unreadable``: if true, ``sig`` is silence that stands for audio that cannot be read, and
         evaluation has to take an empty hypothesis.
@@ -72,7 +72,9 @@ def make_dataset(manifests, tokeniser):
     @takes("wav", "duration", "unreadable")
     @provides("sig")
     def audio(wav, duration, unreadable):
-        return torch.zeros(round(duration * SAMPLE_RATE)) if unreadable else read_audio(wav)
+        if unreadable:
+            return torch.zeros(round(duration * sample_rate))
+        return read_audio(wav, sample_rate)
 
     rows = _rows(manifests)
     for row in rows.values():

@@ -27,9 +27,10 @@ class Transcriber:
     """
 
     def __init__(self, folder):
-        self.model, _ = load_trained(folder)
+        self.model, hparams = load_trained(folder)
         if not hasattr(self.model, "parts"):
             raise UserError(f"{folder} holds no recogniser, but a {type(self.model).__name__}")
+        self.policy = hparams["loop_policy"]
         self.tokeniser = load_tokeniser(Path(folder) / "tokeniser.json")
 
     @torch.no_grad()
@@ -57,7 +58,10 @@ class Transcriber:
         signal = read_audio(path, self.model.sample_rate)
         if not len(signal):
             raise UserError(f"{path} holds no audio")
-        if loops is not None and loops < 1:
-            raise UserError(f"--loops must be at least 1, got {loops}")
-        outputs = self.model(signal[None], torch.ones(1), loops=loops)
+        if loops is None:
+            loops = self.policy.at_inference(torch.tensor([len(signal) / self.model.sample_rate]))
+        try:
+            outputs = self.model(signal[None], torch.ones(1), loops=loops)
+        except ValueError as error:
+            raise UserError(f"--loops {loops}: {error}") from error
         return self.tokeniser.decode(greedy(outputs.log_probs, outputs.frames)[0])

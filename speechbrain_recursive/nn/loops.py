@@ -2,7 +2,7 @@
 
 Each object is called once a training step with the number of the step, the number of steps in all
 and the batch's durations, and returns what the encoder takes as ``loops``. Its ``trained`` is the
-count that evaluation regards as trained for. Counts are the same on every rank of a distributed
+count that evaluation regards as trained for, and ``at_inference`` what the encoder then takes. Counts are the same on every rank of a distributed
 run and in a run that was resumed, since nothing is drawn but from the seed and the step.
 """
 
@@ -11,7 +11,19 @@ import numpy as np
 from speechbrain_recursive.errors import UserError
 
 
-class Fixed:
+class _Policy:
+    """What a policy makes at inference: the trained count, unless it says otherwise."""
+
+    def at_inference(self, seconds):
+        """Loops of a batch of utterances of so many seconds [B]; see :meth:`Fixed.__call__`."""
+        return self.trained
+
+    def supervises(self, loops):
+        """Whether a loop count has a loss in training (bool)."""
+        return loops == self.trained
+
+
+class Fixed(_Policy):
     """The same count at every step.
 
     Arguments
@@ -46,7 +58,7 @@ class Fixed:
         return self.trained
 
 
-class Proportional:
+class Proportional(_Policy):
     """A count for each utterance, proportional to its duration: "Rethinking Depth", Length strategy.
 
     The text of the paper's Eq. 4 is lost but for its range, 1 to L in proportion to the duration.
@@ -74,12 +86,20 @@ class Proportional:
 
     def __call__(self, step, total_steps, seconds):
         """See :meth:`Fixed.__call__`; returns a LongTensor [B] on the device of ``seconds``."""
+        return self.at_inference(seconds)
+
+    def at_inference(self, seconds):
+        """Each utterance's own count (LongTensor [B]), the same as in training."""
         # Multiplied first: divided first, whole numbers of seconds would round past whole counts.
         loops = (self.trained * seconds / self.max_seconds).ceil().long()
         return loops.clamp(1, self.trained)
 
+    def supervises(self, loops):
+        """Every count up to L has a loss where utterances are short enough for it (bool)."""
+        return loops <= self.trained
 
-class Growing:
+
+class Growing(_Policy):
     """From 1 to L over training, in equal parts: "Rethinking Depth", Schedule strategy.
 
     The text of the paper's Eq. 5 is lost but for its ends; that each count lasts equally long is
@@ -107,8 +127,12 @@ class Growing:
         """See :meth:`Fixed.__call__`; returns an int."""
         return min(self.loops, 1 + self.loops * step // total_steps)
 
+    def supervises(self, loops):
+        """Every count up to L has a loss at some time of training (bool)."""
+        return loops <= self.loops
 
-class LogNormalPoisson:
+
+class LogNormalPoisson(_Policy):
     """Drawn anew at each step, with a heavy tail (Geiping et al., 2025, section 3.3).
 
     ``tau ~ N(log(mean) - sigma^2 / 2, sigma)``, then ``loops ~ Poisson(exp(tau)) + 1``.
@@ -144,8 +168,12 @@ class LogNormalPoisson:
         loops = int(rng.poisson(np.exp(tau))) + 1
         return loops if self.most is None else min(loops, self.most)
 
+    def supervises(self, loops):
+        """Every count may be drawn, up to the limit (bool)."""
+        return self.most is None or loops <= self.most
 
-class ByBlock:
+
+class ByBlock(_Policy):
     """Counts of their own for blocks that recur, by name.
 
     Arguments
@@ -165,6 +193,10 @@ class ByBlock:
     def __call__(self, step, total_steps, seconds):
         """See :meth:`Fixed.__call__`; returns a dict by block."""
         return {name: loops(step, total_steps, seconds) for name, loops in self.blocks.items()}
+
+    def at_inference(self, seconds):
+        """By block, what each one's policy makes."""
+        return {name: loops.at_inference(seconds) for name, loops in self.blocks.items()}
 
 
 def _count(name, value):

@@ -81,6 +81,10 @@ class Recogniser(nn.Module):
         """The schedule that the encoder was built for (Schedule)."""
         return self.transformer.encoder.schedule
 
+    def at(self, loops):
+        """The schedule at given loop counts (Schedule); see :meth:`RecursiveEncoder.at`."""
+        return self.transformer.encoder.at(loops)[0]
+
     def parts(self):
         """Its parts by name (dict of str to torch.nn.Module), for counting parameters."""
         transformer = self.transformer

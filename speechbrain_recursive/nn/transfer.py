@@ -9,8 +9,8 @@ def warm_start(model, weights):
 
     Arguments
     ---------
-    model : Recogniser
-        What is to be started.
+    model : torch.nn.Module
+        What is to be started: a ``Recogniser``, or any other model from its own kind of checkpoint.
     weights : dict of str to torch.Tensor
         The state of a ``Recogniser``, of a ``TransformerASR`` alone (the front-end and the heads keep
         their initial weights), or of the model in one of SpeechBrain's Transformer recipes.
@@ -30,7 +30,7 @@ def warm_start(model, weights):
     >>> bool((model.transformer["encoder"].weight == stock["encoder"].weight).all())
     True
     """
-    if any(key.startswith("encoder.") for key in weights):
+    if hasattr(model, "transformer") and any(key.startswith("encoder.") for key in weights):
         model.transformer.load_state_dict(weights)
         return
     if all(key.startswith(tuple(_STOCK_RECIPE)) for key in weights):

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from tqdm import tqdm
@@ -22,7 +23,8 @@ class Evaluation:
     worst : dict of str to list
         By split, the worst utterances of greedy decoding at the trained loop count.
     hypotheses : list of dict
-        Each with ``split``, ``loops``, ``decoder``, ``id``, ``reference`` and ``hypothesis``.
+        Each with ``split``, ``loops``, ``decoder``, ``id``, ``reference`` and ``hypothesis``, the
+        last two with a space between the units that errors are counted in (words or characters).
     """
 
     rows: list = field(default_factory=list)
@@ -30,7 +32,9 @@ class Evaluation:
     hypotheses: list = field(default_factory=list)
 
 
-def evaluate(model, loaders, tokeniser, eval_loops, trained, ngram=None, joint=None, progressbar=True):
+def evaluate(
+    model, loaders, tokeniser, eval_loops, policy, ngram=None, joint=None, chunks=None, progressbar=True
+):
     """Decode and count errors.
 
     Arguments
@@ -43,12 +47,15 @@ def evaluate(model, loaders, tokeniser, eval_loops, trained, ngram=None, joint=N
         See :mod:`speechbrain_recursive.data.tokenisers`.
     eval_loops : list of int or dict
         Loop counts to decode at.
-    trained : int or dict
-        The loop count trained for, at which the joint search runs.
+    policy : Fixed, Proportional, Growing, LogNormalPoisson or ByBlock
+        Loop counts trained for, see :mod:`speechbrain_recursive.nn.loops`. They are decoded at as well,
+        with the joint search, and reported as ``policy.trained``.
     ngram : NgramBeam, optional
         CTC beam search with an n-gram.
     joint : JointBeam, optional
         Joint CTC/attention search.
+    chunks : DynChunkTrainConfig, optional
+        Chunked attention and convolution, as a streaming recogniser would have it.
     progressbar : bool
         Whether to show one per split and loop count.
 
@@ -56,19 +63,23 @@ def evaluate(model, loaders, tokeniser, eval_loops, trained, ngram=None, joint=N
     -------
     Evaluation
     """
-    found = Evaluation()
+    found, trained = Evaluation(), policy.trained
     decoders = {"greedy": lambda outputs: greedy(outputs.log_probs, outputs.frames)}
     if ngram is not None:
         decoders["ngram"] = lambda outputs: ngram(outputs.log_probs, outputs.frames)
     search = {"joint": lambda outputs: joint(outputs.encoded, outputs.frames)} if joint else {}
+    counts = {model.at(loops): loops for loops in (*eval_loops, trained)}  # of equal ones, the last
     for split, loader in loaders.items():
-        for loops in [*eval_loops] if trained in eval_loops else [*eval_loops, trained]:
+        for loops in counts.values():
             bar = tqdm(loader, f"{split}, loops {loops}", disable=not progressbar, dynamic_ncols=True)
             with_search = decoders | (search if loops == trained else {})
-            decoded, rtf = _decode(model, bar, loops, with_search)
+            of_batch = policy.at_inference if loops == trained else partial(_same, loops)
+            decoded, rtf = _decode(model, bar, of_batch, chunks, with_search)
             for decoder, lines in decoded.items():
-                texts = [(uid, words, tokeniser.decode(ids)) for uid, words, ids in lines]
-                triples = [(uid, words.split(), text.split()) for uid, words, text in texts]
+                triples = [
+                    (uid, tokeniser.units(text), tokeniser.units(tokeniser.decode(ids)))
+                    for uid, text, ids in lines
+                ]
                 found.rows.append(
                     result_row(
                         split,
@@ -77,7 +88,8 @@ def evaluate(model, loaders, tokeniser, eval_loops, trained, ngram=None, joint=N
                         error_rate(triples),
                         rtf[decoder],
                         trained=loops == trained,
-                        supervised=loops == trained,
+                        supervised=policy.supervises(loops),
+                        metric=tokeniser.metric,
                     )
                 )
                 found.hypotheses += [
@@ -86,10 +98,10 @@ def evaluate(model, loaders, tokeniser, eval_loops, trained, ngram=None, joint=N
                         "loops": loops,
                         "decoder": decoder,
                         "id": uid,
-                        "reference": words,
-                        "hypothesis": text,
+                        "reference": " ".join(reference),
+                        "hypothesis": " ".join(hypothesis),
                     }
-                    for uid, words, text in texts
+                    for uid, reference, hypothesis in triples
                 ]
                 if loops == trained and decoder == "greedy":
                     found.worst[split] = worst_utterances(triples)
@@ -97,15 +109,17 @@ def evaluate(model, loaders, tokeniser, eval_loops, trained, ngram=None, joint=N
 
 
 @torch.no_grad()
-def _decode(model, batches, loops, decoders):
+def _decode(model, batches, loops, chunks, decoders):
     """Token ids of every decoder, and its real-time factor with the forward pass counted in."""
     device = next(model.parameters()).device
     found, seconds, audio = {name: [] for name in decoders}, dict.fromkeys(decoders, 0.0), 0.0
     for batch in batches:
         wavs, wav_lens = batch.sig
-        audio += float((wav_lens * wavs.shape[1]).sum()) / model.sample_rate
+        lengths = wav_lens * wavs.shape[1] / model.sample_rate
+        audio += float(lengths.sum())
         start = time.perf_counter()
-        outputs = model(wavs.to(device), wav_lens.to(device), loops=loops)
+        counts = loops(lengths.to(device))
+        outputs = model(wavs.to(device), wav_lens.to(device), loops=counts, dynchunktrain_config=chunks)
         outputs.log_probs = outputs.log_probs.cpu()
         forward = time.perf_counter() - start
         for name, decode in decoders.items():
@@ -115,3 +129,7 @@ def _decode(model, batches, loops, decoders):
             heard = [[] if bad else ids for ids, bad in zip(tokens, batch.unreadable, strict=True)]
             found[name] += zip(batch.id, batch.wrd, heard, strict=True)
     return found, {name: spent / audio for name, spent in seconds.items()}
+
+
+def _same(loops, seconds):
+    return loops

@@ -1,12 +1,16 @@
 """The task of modelling the language of transcripts, for shallow fusion in the joint search."""
 
+import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import speechbrain as sb
 import torch
 
+from speechbrain_recursive.analysis.report import environment
 from speechbrain_recursive.data.dataset import eval_loader, make_text_dataset, train_loader
+from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.objectives.lengths import token_counts
 from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.distributed import shard
@@ -25,12 +29,15 @@ class LanguageModelling(Brain):
     def loaders(hparams, manifests, tokeniser):
         """Batches by split; see :meth:`Recognition.loaders`."""
         limit, workers = hparams["max_batch_tokens"], {"num_workers": hparams["num_workers"]}
-        train = make_text_dataset([manifests[split] for split in hparams["train_splits"]], tokeniser)
-        others = (*hparams["dev_splits"], *hparams["test_splits"])
-        return train_loader(train, limit, hparams["seed"], **shard(), **workers), {
-            split: eval_loader(make_text_dataset([manifests[split]], tokeniser), limit, **workers)
-            for split in others
-        }
+
+        def dataset(splits):
+            return make_text_dataset([manifests[split] for split in splits], tokeniser)
+
+        return (
+            train_loader(dataset(hparams["train_splits"]), limit, hparams["seed"], **shard(), **workers),
+            eval_loader(dataset(hparams["dev_splits"]), limit, **workers),
+            {split: eval_loader(dataset([split]), limit, **workers) for split in hparams["test_splits"]},
+        )
 
     def compute_forward(self, batch, stage):
         """Log-probabilities of each next token, as ``decoded`` [B, U, V]."""
@@ -57,13 +64,15 @@ class LanguageModelling(Brain):
         return math.exp(self.surprise / self.tokens)
 
     def report(self, loaders, train_manifests, command):
-        """Log the perplexity of the test sets; see :meth:`Recognition.report`."""
+        """Write the perplexity of the test sets to ``report.json``; see :meth:`Recognition.report`."""
         self.modules.eval()
+        results = []
         for split, loader in loaders.items():
             self.on_stage_start(sb.Stage.TEST)
             with torch.no_grad():
                 for batch in loader:
                     self.observe(self.compute_forward(batch, sb.Stage.TEST), batch)
-            for train_logger in self.hparams.train_loggers:
-                stats = {"perplexity": self.dev_error()}
-                train_logger.log_stats({"test set": split, "command": command}, test_stats=stats)
+            results.append({"split": split, "perplexity": self.dev_error()})
+            print(f"{split}: perplexity {self.dev_error():.2f} by token")
+        found = {"results": results, "seed": self.hparams.seed, "command": command, **environment()}
+        write_whole(Path(self.hparams.output_folder) / "report.json", json.dumps(found, indent=1))

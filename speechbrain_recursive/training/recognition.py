@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import speechbrain as sb
+import torch
 from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
+from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
 from speechbrain_recursive.analysis.plots import loops_label
@@ -16,7 +18,8 @@ from speechbrain_recursive.data.tokenisers import load_tokeniser
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.decoding.joint import estimate_token_ngram
 from speechbrain_recursive.decoding.ngram import estimate_ngram
-from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.errors import UserError, one_line
+from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.distributed import shard
@@ -34,11 +37,9 @@ class Recognition(Brain):
 
     def __init__(self, tokeniser, **kwargs):
         super().__init__(tokeniser, **kwargs)
-        for loops in self.hparams.eval_loops:
-            try:
-                self.hparams.model.transformer.encoder.at(loops)
-            except ValueError as error:
-                raise UserError(f"eval_loops: {error}") from error
+        self.error_name = tokeniser.metric.upper()
+        self._check_decoding()
+        self._check_model()
 
     @staticmethod
     def loaders(hparams, manifests, tokeniser):
@@ -57,23 +58,29 @@ class Recognition(Brain):
         -------
         SaveableDataLoader
             Training batches, of all training splits together.
+        SaveableDataLoader
+            Dev batches, of all dev splits together.
         dict of str to SaveableDataLoader
-            By split of dev and test.
+            By test split.
         """
-        train = make_dataset([manifests[split] for split in hparams["train_splits"]], tokeniser)
+
+        def dataset(splits):
+            return make_dataset([manifests[s] for s in splits], tokeniser, hparams["sample_rate"])
+
         workers = {"num_workers": hparams["num_workers"]}
+        limit, eval_limit = hparams["max_batch_seconds"], hparams["eval_batch_seconds"]
+        train = dataset(hparams["train_splits"])
         return (
-            train_loader(train, hparams["max_batch_seconds"], hparams["seed"], **shard(), **workers),
+            train_loader(train, limit, hparams["seed"], **shard(), **workers),
+            eval_loader(dataset(hparams["dev_splits"]), eval_limit, **workers),
             {
-                split: eval_loader(
-                    make_dataset([manifests[split]], tokeniser), hparams["eval_batch_seconds"], **workers
-                )
-                for split in (*hparams["dev_splits"], *hparams["test_splits"])
+                split: eval_loader(dataset([split]), eval_limit, **workers)
+                for split in hparams["test_splits"]
             },
         )
 
     def compute_forward(self, batch, stage):
-        """Run the model: drawn loops and augmentation in training, the trained loop count otherwise."""
+        """Run the model, in training with drawn loops and augmentation."""
         batch = batch.to(self.device)
         wavs, wav_lens = batch.sig
         training = stage == sb.Stage.TRAIN
@@ -81,7 +88,7 @@ class Recognition(Brain):
             wavs,
             wav_lens,
             tokens_bos=batch.tokens_bos.data if self.tokeniser.bos is not None else None,
-            loops=self._draw_loops(wavs, wav_lens) if training else self.hparams.loop_policy.trained,
+            loops=self._loops(wavs, wav_lens, training),
             augment=self._augment if training and self.hparams.fea_augment else None,
             dynchunktrain_config=self.hparams.dynamic_chunks and self.hparams.dynamic_chunks(stage),
         )
@@ -94,11 +101,12 @@ class Recognition(Brain):
     def observe(self, outputs, batch):
         """Decode greedily."""
         decoded = greedy(outputs.log_probs, outputs.frames)
-        for uid, words, ids in zip(batch.id, batch.wrd, decoded, strict=True):
-            self.hypotheses.append((uid, words.split(), self.tokeniser.decode(ids).split()))
+        for uid, words, ids, bad in zip(batch.id, batch.wrd, decoded, batch.unreadable, strict=True):
+            text = "" if bad else self.tokeniser.decode(ids)
+            self.hypotheses.append((uid, self.tokeniser.units(words), self.tokeniser.units(text)))
 
     def dev_error(self):
-        """Greedy word error rate in percent, at the trained loop count."""
+        """Greedy error rate of words, or of characters, in percent, at the trained loop count."""
         return error_rate(self.hypotheses).wer
 
     def report(self, loaders, train_manifests, command):
@@ -116,21 +124,23 @@ class Recognition(Brain):
         hparams, model = self.hparams, self.hparams.model.eval()
         folder = Path(hparams.output_folder)
         rows = (row for path in train_manifests for row in read_manifest(path).values())
-        text = [row["wrd"] for row in rows]
+        text = [" ".join(self.tokeniser.units(row["wrd"])) for row in rows]
         ngram = hparams.ngram or estimate_ngram(text, folder / "ngram.arpa", hparams.ngram_order)
         found = evaluate(
             model,
             loaders,
             self.tokeniser,
             hparams.eval_loops,
-            hparams.loop_policy.trained,
+            hparams.loop_policy,
             ngram=hparams.ngram_beam(self.tokeniser, ngram),
             joint=self._joint_search(text),
+            chunks=hparams.dynamic_chunks and hparams.dynamic_chunks(sb.Stage.TEST),
             progressbar=not self.noprogressbar,
         )
+        trained = model.at(hparams.loop_policy.trained)
         info = {
-            "schedule": str(model.schedule),
-            "logical_depth": len(model.schedule),
+            "schedule": str(trained),
+            "logical_depth": len(trained),
             "parameters": count_parameters(model.parts()),
             "multiply_adds_per_second": {
                 label: multiply_adds_per_second(model, loops)
@@ -145,13 +155,46 @@ class Recognition(Brain):
             **environment(),
         }
         write_report(folder, found.rows, info, found.worst)
-        (folder / "hypotheses.json").write_text(json.dumps(found.hypotheses, indent=1), encoding="utf-8")
-
-    def _draw_loops(self, wavs, wav_lens):
-        seconds = wav_lens * wavs.shape[1] / self.hparams.sample_rate
-        return self.hparams.loop_policy(
-            step=self.optimizer_step, total_steps=self.total_steps, seconds=seconds
+        write_whole(
+            folder / "hypotheses.json", json.dumps(found.hypotheses, indent=1, ensure_ascii=False)
         )
+
+    def _check_decoding(self):
+        """Refuse before training what would stop the report after it."""
+        hparams = self.hparams
+        if hparams.ngram is not None and not Path(hparams.ngram).is_file():
+            raise UserError(f"ngram: there is no {hparams.ngram}")
+        if hparams.ngram is None and hparams.ngram_order < 2:
+            raise UserError(f"ngram_order is {hparams.ngram_order}; KenLM takes 2 and above")
+        self._language_model()
+
+    @torch.no_grad()
+    def _check_model(self):
+        """Try the model on a second of silence, so that settings that cannot work fail before training."""
+        hparams, model = self.hparams, self.hparams.model.eval()
+        if isinstance(hparams.eval_loops, int):
+            raise UserError(f"eval_loops is a list, such as [{hparams.eval_loops}]")
+        second = torch.ones(1, device=self.device)
+        silence = torch.zeros(1, hparams.sample_rate, device=self.device)
+        chunks = DynChunkTrainConfig(chunk_size=8) if hparams.dynamic_chunks else None
+        for loops in hparams.eval_loops:
+            try:
+                model.at(loops)
+            except ValueError as error:
+                raise UserError(f"eval_loops: {error}") from error
+        try:
+            loops = hparams.loop_policy.at_inference(second)
+            model(silence, second, loops=loops, dynchunktrain_config=chunks)
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"the recogniser cannot run: {one_line(error)}") from error
+
+    def _loops(self, wavs, wav_lens, training):
+        """Loop counts of a batch: drawn in training, the policy's own for inference otherwise."""
+        seconds = wav_lens * wavs.shape[1] / self.hparams.sample_rate
+        policy = self.hparams.loop_policy
+        if not training:
+            return policy.at_inference(seconds)
+        return policy(step=self.optimizer_step, total_steps=self.total_steps, seconds=seconds)
 
     def _joint_search(self, text):
         """The joint search with the recipe's language models, or None without an attention decoder."""

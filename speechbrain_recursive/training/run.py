@@ -1,7 +1,7 @@
 """One recipe run from the command line to the report; every recipe's ``train.py`` calls it."""
 
 import importlib.util
-import os
+import io
 import shlex
 import sys
 from functools import partial
@@ -15,14 +15,20 @@ from speechbrain.utils.distributed import (
     if_main_process,
     run_on_main,
 )
+from speechbrain.utils.seed import seed_everything
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
 from speechbrain_recursive.data.build_tokeniser import build_tokeniser
-from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load, load_weights
+from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.errors import UserError, one_line
+from speechbrain_recursive.files import write_whole
+from speechbrain_recursive.hparams import load, load_weights, merge, parse_overrides
 from speechbrain_recursive.nn.transfer import warm_start
 from speechbrain_recursive.training.averaging import average_checkpoints
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
+from speechbrain_recursive.training.distributed import shard
+
+_RAISED = f"{UserError.__module__}.{UserError.__name__}: "
 
 
 def run(prepare, synthesise, argv=None):
@@ -47,27 +53,37 @@ def run(prepare, synthesise, argv=None):
     try:
         _run(prepare, synthesise, sys.argv[1:] if argv is None else argv)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        # What a loader's process raises comes with that process's traceback before the message.
+        sys.exit(f"error: {str(error).strip().splitlines()[-1].removeprefix(_RAISED)}")
 
 
 def _run(prepare, synthesise, argv):
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
     ddp_init_group(run_opts)
-    hparams, text = load(hparams_file, overrides)
+    hparams, text = load(hparams_file, _with_run_options(hparams_file, run_opts, overrides))
+    seed_everything(hparams["seed"] + shard()["rank"])  # processes of one training draw differently
+    if hparams["average_checkpoints"] > hparams["keep_checkpoints"]:
+        raise UserError(
+            f"average_checkpoints is {hparams['average_checkpoints']}, but only "
+            f"{hparams['keep_checkpoints']} are kept: raise --keep_checkpoints"
+        )
     for key in ("train_splits", "dev_splits", "test_splits"):
         if not hparams[key]:
             raise UserError(f"{key} names no split")
     folder = Path(hparams["output_folder"])
     sb.create_experiment_directory(folder)
-    if if_main_process():
-        (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
+    checkpointer = AtomicCheckpointer(
+        folder / "save", {"model": hparams["model"]}, schedule=hparams["schedule"]
+    )
+    checkpointer.recover_if_possible()  # refuses another model's folder before anything in it changes
 
     manifests = _corpus(prepare, synthesise, hparams)
     train = [manifests[split] for split in hparams["train_splits"]]
     tokeniser = _tokeniser(hparams, train)
-    loader, others = hparams["brain"].loaders(hparams, manifests, tokeniser)
+    loader, dev, tests = hparams["brain"].loaders(hparams, manifests, tokeniser)
     if hparams["warm_start"] is not None:
         load_weights(hparams["warm_start"], partial(warm_start, hparams["model"]))
+    checkpointer.add_recoverable("loader", loader)
     hparams["train_loggers"] = _train_loggers(hparams) if if_main_process() else []
     brain = hparams["brain"](
         tokeniser,
@@ -75,18 +91,16 @@ def _run(prepare, synthesise, argv):
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=run_opts,
-        checkpointer=AtomicCheckpointer(
-            folder / "save",
-            recoverables={"model": hparams["model"], "loader": loader},
-            schedule=hparams["schedule"],
-        ),
+        checkpointer=checkpointer,
     )
     brain.train_sampler = loader.batch_sampler
-    brain.fit(hparams["epoch_counter"], loader, others[hparams["dev_splits"][0]])
+    if if_main_process() and not brain.checkpointer.list_checkpoints():
+        write_whole(folder / "hyperparams.yaml", text)
+    brain.fit(hparams["epoch_counter"], loader, dev)
     if if_main_process():
         with MainProcessContext():  # waits for no other process: they are done
+            write_whole(folder / "hyperparams.yaml", text)  # what fit has not refused to resume
             _keep_best(brain, folder / "model.ckpt")
-            tests = {split: others[split] for split in hparams["test_splits"]}
             brain.report(tests, train, shlex.join(["python", "train.py", *argv]))
 
 
@@ -94,28 +108,56 @@ def _corpus(prepare, synthesise, hparams):
     """Manifests by split, of the corpus or of its synthetic twin."""
     data_folder = hparams["data_folder"]
     if data_folder is None:
+        if hparams["download"]:
+            raise UserError("--download True needs a --data_folder to download into")
         data_folder = hparams["synthetic_folder"]
-        run_on_main(synthesise, args=[data_folder], kwargs=hparams["synthetic"])
+        try:
+            run_on_main(synthesise, args=[data_folder], kwargs=hparams["synthetic"])
+        except TypeError as error:
+            raise UserError(f"synthetic: {one_line(error)}") from error
     save_folder = Path(hparams["output_folder"]) / "manifests"
     run_on_main(prepare, args=[hparams, data_folder, save_folder])
     return {path.stem: path for path in save_folder.glob("*.csv")}
 
 
 def _tokeniser(hparams, train):
+    characters = hparams["token_type"] == "char"
     options = {
         "path": Path(hparams["output_folder"]) / "tokeniser.json",
         "manifests": train,
-        "kind": "characters" if hparams["characters"] else "sentencepiece",
+        "kind": "characters" if characters or hparams["characters"] else "sentencepiece",
         "seq2seq": hparams["num_decoder_layers"] > 0,
         "alphabet": hparams["characters"],
         "vocab_size": hparams["n_tokens"],
         "model_type": hparams["token_type"],
+        "boundary": not characters,
     }
-    run_on_main(build_tokeniser, kwargs=options)
+    run_on_main(_build_unless_in_use, kwargs=options)
     tokeniser = build_tokeniser(**options)
     if len(tokeniser) != hparams["n_tokens"]:
         raise UserError(f"n_tokens is {hparams['n_tokens']}, the tokeniser has {len(tokeniser)} pieces")
     return tokeniser
+
+
+def _build_unless_in_use(path, **options):
+    """Build the tokeniser, but do not change the tokens that this folder's checkpoints were trained on."""
+    before = path.read_bytes() if path.is_file() else None
+    old = load_tokeniser(path).pieces if before else None
+    new = build_tokeniser(path, **options).pieces
+    if old not in (None, new) and any((path.parent / "save").glob("CKPT*")):
+        write_whole(path, before)
+        raise UserError(
+            f"{path.parent / 'save'} was trained on other tokens: the training text or a token option "
+            "has changed; set it back or choose another --output_folder"
+        )
+
+
+def _with_run_options(hparams_file, run_opts, overrides):
+    """All that was overridden, SpeechBrain's run options that stand in the YAML included."""
+    if "optimizer_step_limit" in run_opts.overridden_args:
+        raise UserError("set a budget of steps with --number_of_steps, not --optimizer_step_limit")
+    known = run_opts.overridden_args & merge(hparams_file).keys()
+    return parse_overrides(overrides) | {key: run_opts[key] for key in sorted(known)}
 
 
 def _train_loggers(hparams):
@@ -141,6 +183,6 @@ def _keep_best(brain, path):
         )
     weights = average_checkpoints(best, "model")
     brain.hparams.model.load_state_dict(weights)
-    partial = path.with_suffix(".partial")
-    torch.save(weights, partial)
-    os.replace(partial, path)
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    write_whole(path, buffer.getvalue())

@@ -26,6 +26,11 @@ class WarmupCosine:
     floor : float
         What is left of the peak at the end.
 
+    Raises
+    ------
+    ValueError
+        If ``total_steps`` is no positive number.
+
     Example
     -------
     >>> schedule = WarmupCosine(1.0, n_warmup_steps=2, total_steps=6, floor=0.0)
@@ -34,6 +39,8 @@ class WarmupCosine:
     """
 
     def __init__(self, lr_initial, n_warmup_steps, total_steps, floor=0.02):
+        if total_steps is None or total_steps <= 0:
+            raise ValueError(f"WarmupCosine needs the number of steps, not {total_steps}")
         self.peak = lr_initial
         self.warmup = n_warmup_steps
         self.total = total_steps

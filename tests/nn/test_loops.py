@@ -114,3 +114,14 @@ def test_from_yaml():
 def test_errors_name_the_setting(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_at_inference_each_policy_makes_its_trained_loops():
+    seconds = torch.tensor([1.0, 4.0])
+    for policy in (Fixed(3), Growing(8, inference=5), LogNormalPoisson(4)):
+        assert policy.at_inference(seconds) == policy.trained
+    length = Proportional(8, max_seconds=4.0)
+    assert length.at_inference(seconds).tolist() == [2, 8]
+    mixed = ByBlock(phonetic=Fixed(2), linguistic=length).at_inference(seconds)
+    assert mixed["phonetic"] == 2
+    assert mixed["linguistic"].tolist() == [2, 8]

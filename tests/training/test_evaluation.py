@@ -28,7 +28,10 @@ class Model(torch.nn.Module):
         self.parameter = torch.nn.Parameter(torch.zeros(1))
         self.asked = []
 
-    def forward(self, wavs, wav_lens, loops):
+    def at(self, loops):
+        return str(loops)
+
+    def forward(self, wavs, wav_lens, loops, dynchunktrain_config):
         assert not torch.is_grad_enabled()
         self.asked.append(loops)
         counts = loops if torch.is_tensor(loops) else [loops] * len(wavs)

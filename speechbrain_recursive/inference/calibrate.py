@@ -1,0 +1,168 @@
+"""Adaptive exit for a trained recogniser: the threshold that saves most loops for an allowed loss."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from speechbrain_recursive.analysis.wer import error_rate
+from speechbrain_recursive.data.dataset import eval_loader, make_dataset
+from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.nn.halting import Halting
+
+RESULT = "calibration.json"
+
+
+def attach(model, halting):
+    """Let a recogniser's recurrent block end rows early.
+
+    Arguments
+    ---------
+    model : Recogniser
+        With one block that recurs.
+    halting : Halting
+        Criterion and threshold.
+
+    Raises
+    ------
+    UserError
+        If not exactly one block recurs.
+    """
+    name = _block(model)
+    seams = model.transformer.encoder.seams
+    there = seams[name] if name in seams else nn.ModuleList()
+    seams[name] = there.append(halting.train(model.training))
+
+
+def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
+    """Choose the threshold of :func:`attach` on a dev set and write it to ``calibration.json``.
+
+    Every utterance is decoded at each loop count, and its criterion is measured after each loop; since
+    no utterance depends on its batch, any threshold's result follows from these.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        A results folder.
+    criterion : str
+        ``cosine``, ``kl`` or ``entropy``.
+    allowed : float
+        How much the greedy WER may rise, in points.
+    split : str, optional
+        The set to choose on; the first dev set by default.
+    loops : int, optional
+        The full depth; the one trained for by default.
+
+    Returns
+    -------
+    dict
+        ``criterion``, ``threshold``, ``split``, ``full``, ``adaptive`` and ``fixed``; each of the latter
+        three with its average ``loops`` and ``wer`` (``fixed``: the whole counts below and above the
+        adaptive average, and the error of mixing them to the same average).
+
+    Raises
+    ------
+    UserError
+        If the folder holds no finished run, or its model has not exactly one block that recurs.
+    """
+    folder = Path(folder)
+    model, hparams = load_trained(folder)
+    tokeniser = load_tokeniser(folder / "tokeniser.json")
+    split = split or hparams["dev_splits"][0]
+    manifest = folder / "manifests" / f"{split}.csv"
+    loops = loops or model.schedule.loops[_block(model)]
+    triples, values = _measure(model, tokeniser, manifest, criterion, loops)
+    rates = [error_rate(column) for column in triples]
+    wers = [rate.wer for rate in rates]
+    errors, words = torch.tensor([rate.errors for rate in rates]), sum(rates[0].lengths)
+    threshold, average, wer = 0.0, float(loops), wers[-1]
+    for candidate in torch.cat(values[:-1]).unique().tolist() if loops > 1 else ():
+        exits = _exits(values, candidate)
+        rate = 100 * float(errors.gather(0, exits[None] - 1).sum()) / words
+        if rate <= wers[-1] + allowed and float(exits.float().mean()) < average:
+            threshold, average, wer = candidate, float(exits.float().mean()), rate
+    below = int(average)
+    above = min(below + 1, loops)
+    mixed = wers[below - 1] + (average - below) * (wers[above - 1] - wers[below - 1])
+    found = {
+        "criterion": criterion,
+        "threshold": threshold,
+        "split": split,
+        "full": {"loops": loops, "wer": wers[-1]},
+        "adaptive": {"loops": average, "wer": wer},
+        "fixed": {
+            "loops": average,
+            "wer": mixed,
+            "below": {"loops": below, "wer": wers[below - 1]},
+            "above": {"loops": above, "wer": wers[above - 1]},
+        },
+    }
+    (folder / RESULT).write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return found
+
+
+def as_text(found):
+    """The outcome of :func:`calibrate` as a Markdown table (str)."""
+    full, adaptive, fixed = found["full"], found["adaptive"], found["fixed"]
+    saved = 100 * (1 - adaptive["loops"] / full["loops"])
+    lines = [
+        f"{found['split']}, criterion {found['criterion']}, threshold {found['threshold']:.3g}: "
+        f"{saved:.0f}% of the loops saved",
+        "",
+        "| exit | loops on average | WER % |",
+        "|---|---|---|",
+        f"| full depth | {full['loops']} | {full['wer']:.2f} |",
+        f"| adaptive | {adaptive['loops']:.2f} | {adaptive['wer']:.2f} |",
+        f"| fixed, mixed to the same average | {fixed['loops']:.2f} | {fixed['wer']:.2f} |",
+    ]
+    for side in ("below", "above"):
+        lines.append(f"| fixed | {fixed[side]['loops']} | {fixed[side]['wer']:.2f} |")
+    return "\n".join(lines)
+
+
+class _Meter(Halting):
+    """Ends no row, but keeps the criterion [B] of every loop that was made."""
+
+    def __init__(self, criterion):
+        super().__init__(criterion)
+        self.values = []
+
+    def done(self, state):
+        self.values.append(self.measure(state))
+
+
+@torch.no_grad()
+def _measure(model, tokeniser, manifest, criterion, loops):
+    """By loop count: (id, reference, hypothesis) of each utterance, and its criterion [N]."""
+    meter = _Meter(criterion)
+    attach(model, meter)
+    triples, values = [[] for _ in range(loops)], [[] for _ in range(loops)]
+    for batch in eval_loader(make_dataset([manifest], tokeniser)):
+        for count in range(1, loops + 1):
+            meter.values.clear()
+            outputs = model(*batch.sig, loops=count)
+            decoded = greedy(outputs.log_probs, outputs.frames)
+            for row, ids in enumerate(decoded):
+                text = "" if batch.unreadable[row] else tokeniser.decode(ids)
+                triples[count - 1].append((batch.id[row], batch.wrd[row].split(), text.split()))
+        for loop, value in enumerate(meter.values):
+            values[loop].append(value)
+    return triples, [torch.cat(parts) for parts in values]
+
+
+def _exits(values, threshold):
+    """The loop after which each utterance leaves [N], from criteria by loop [L][N]."""
+    done = torch.stack(values) < threshold
+    done[-1] = True
+    return done.int().argmax(0) + 1
+
+
+def _block(model):
+    names = list(model.schedule.loops)
+    if len(names) != 1:
+        raise UserError(f"adaptive exit needs one block that recurs; {model.schedule} has {len(names)}")
+    return names[0]
