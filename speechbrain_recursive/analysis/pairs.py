@@ -61,7 +61,8 @@ def read_pairs(first, second, decoder="greedy", loops=None, split=None):
     Arguments
     ---------
     first, second : str or pathlib.Path
-        Results folders, with ``hypotheses.json`` and ``report.json``.
+        Results folders, with ``report.json`` and ``hypotheses.json``, whose texts have a space between
+        the units that errors are counted in.
     decoder : str
         Whose hypotheses.
     loops : sequence of str, optional
@@ -106,7 +107,6 @@ def _pair(runs, split, decoder, counts):
                 f"{runs[0].folder} and {runs[1].folder} were tested on different utterances of "
                 f"{split}: only {run.folder} has {alone[0]}{more}"
             )
-    split_up = list if runs[0].metric == "cer" else str.split
     triples = ([], [])
     for uid, (reference, hypothesis) in first.items():
         if second[uid][0] != reference:
@@ -115,13 +115,8 @@ def _pair(runs, split, decoder, counts):
                 f"{runs[0].folder}"
             )
         for side, text in zip(triples, (hypothesis, second[uid][1]), strict=True):
-            side.append((uid, _tokens(reference, split_up), _tokens(text, split_up)))
+            side.append((uid, reference.split(), text.split()))
     return Pair(split, decoder, counts, runs[0].metric, *triples)
-
-
-def _tokens(text, split_up):
-    """Words of a text, or its characters without spaces."""
-    return split_up(text.replace(" ", "")) if split_up is list else split_up(text)
 
 
 def _read(folder):

@@ -37,7 +37,7 @@ def test_loops_by_block(results_folder):
 
 
 def test_characters_where_the_metric_is_cer(results_folder):
-    folder = results_folder("a", {"u1": ("今天 好", "今天")}, metric="cer")
+    folder = results_folder("a", {"u1": ("今 天 好", "今 天")}, metric="cer")
     (pair,) = read_pairs(folder, folder)
     assert pair.metric == "cer"
     assert pair.first == [("u1", ["今", "天", "好"], ["今", "天"])]
