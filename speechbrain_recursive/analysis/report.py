@@ -11,6 +11,7 @@ import torch
 
 from speechbrain_recursive.analysis.plots import loops_label, wer_vs_loops
 from speechbrain_recursive.analysis.wer import ErrorRate, format_alignment
+from speechbrain_recursive.files import write_whole
 
 _DECODERS = ("greedy", "ngram", "joint")
 _LIBRARIES = ("torch", "torchaudio", "speechbrain", "flashlight-text", "kenlm", "sentencepiece")
@@ -152,11 +153,10 @@ def write_report(
     metric = "CER" if "cer" in rows[0] else "WER"
     title = f"{metric} by loop count" + (", synthetic speech" if info.get("synthetic") else "")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     report = json.dumps({"results": rows, **info}, indent=2, ensure_ascii=False, allow_nan=False)
-    write_whole(folder / "report.json", report.encode())
+    write_whole(folder / "report.json", report)
     write_whole(folder / "wer_vs_loops.png", wer_vs_loops(rows, title))
-    write_whole(folder / "report.md", _markdown(heading, table, info, worst or {}).encode())
+    write_whole(folder / "report.md", _markdown(heading, table, info, worst or {}))
     print(f"{heading}\n\n{table}")
     return table
 
@@ -238,18 +238,3 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         cells = [first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)
-
-
-def write_whole(path: Path, data: bytes):
-    """Put a file in place in one step, so that a run cut short leaves no half of one.
-
-    Arguments
-    ---------
-    path : pathlib.Path
-        Where it belongs, in a folder that is there.
-    data : bytes
-        What it holds.
-    """
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)

@@ -43,13 +43,13 @@ def add(commands):
 
 def _similarity(arguments, _):
     from speechbrain_recursive.analysis.plots import similarity_map
-    from speechbrain_recursive.analysis.report import write_whole
     from speechbrain_recursive.analysis.similarity import (
         layer_similarity,
         propose,
         recurrent_shapes,
         similarity_table,
     )
+    from speechbrain_recursive.files import write_whole
     from speechbrain_recursive.inference.layers import find_audio, layer_outputs, open_layers
 
     layers = open_layers(arguments.model, arguments.loops, arguments.device)
@@ -60,7 +60,6 @@ def _similarity(arguments, _):
     files = find_audio(source, arguments.utterances)
     similarity = layer_similarity(layer_outputs(layers, files))
     folder = Path(arguments.output_folder or (arguments.model if layers.audio else "."))
-    folder.mkdir(parents=True, exist_ok=True)
     facts = {"model": arguments.model, "audio": str(source), "utterances": len(files)}
     facts |= {"layers": layers.labels, "similarity": similarity.tolist()}
     title = f"Cosine similarity of layer outputs, {Path(arguments.model).name}"
@@ -74,6 +73,6 @@ def _similarity(arguments, _):
     )
     facts |= {"proposal": {**vars(proposal), "schedule": str(proposal.schedule)}}
     facts["proposal"]["overrides"] = proposal.overrides
-    write_whole(folder / "similarity.md", f"{text}\n![Similarity](similarity.png)\n".encode())
-    write_whole(folder / "similarity.json", json.dumps(facts, indent=1).encode())
+    write_whole(folder / "similarity.md", f"{text}\n![Similarity](similarity.png)\n")
+    write_whole(folder / "similarity.json", json.dumps(facts, indent=1))
     print(text, end="")

@@ -47,7 +47,6 @@ def _pairs(arguments):
     first, second = Path(arguments.first), Path(arguments.second)
     pairs = read_pairs(first, second, arguments.decoder, arguments.loops, arguments.split)
     folder = Path(arguments.output_folder or second)
-    folder.mkdir(parents=True, exist_ok=True)
     legend = f"A: {first}, B: {second}; decoder: {arguments.decoder}"
     return pairs, lambda kind: folder / f"{kind}_{first.resolve().name}", legend
 
@@ -66,7 +65,7 @@ def _compare(arguments, _):
 def _bins(arguments, _):
     from speechbrain_recursive.analysis.bins import NOTE, bins_table, compare_by_bins
     from speechbrain_recursive.analysis.plots import change_by_bin
-    from speechbrain_recursive.analysis.report import write_whole
+    from speechbrain_recursive.files import write_whole
 
     pairs, path, legend = _pairs(arguments)
     parts, results = [legend], []
@@ -87,8 +86,8 @@ def _bins(arguments, _):
 
 def _write(path, text, facts):
     """Print a table and keep it, as Markdown and as JSON."""
-    from speechbrain_recursive.analysis.report import write_whole
+    from speechbrain_recursive.files import write_whole
 
-    write_whole(path.with_name(f"{path.name}.md"), text.encode())
-    write_whole(path.with_name(f"{path.name}.json"), json.dumps(facts, indent=1).encode())
+    write_whole(path.with_name(f"{path.name}.md"), text)
+    write_whole(path.with_name(f"{path.name}.json"), json.dumps(facts, indent=1))
     print(text)

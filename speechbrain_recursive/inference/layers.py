@@ -9,7 +9,7 @@ import torch
 
 from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
-from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.hparams import load_trained
 
 
@@ -61,7 +61,7 @@ def open_layers(model, loops=None, device="cpu"):
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"--device {device}: {one_line(error)}") from error
     if (Path(model) / "hyperparams.yaml").is_file():
         return _recogniser(Path(model), loops, device)
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
@@ -141,8 +141,9 @@ def _whisper(name, device):
             features = WhisperFeatureExtractor.from_pretrained(name)
             encoder = WhisperModel.from_pretrained(name).encoder.to(device).eval()
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{name} is neither a results folder nor a Whisper model: {reason}") from error
+        raise UserError(
+            f"{name} is neither a results folder nor a Whisper: {one_line(error)}"
+        ) from error
     if kind != "whisper":
         raise UserError(
             f"{name} is a {kind} model; Whisper's is the only encoder of Hugging Face's here"

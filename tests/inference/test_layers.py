@@ -143,6 +143,6 @@ def test_what_is_no_whisper_is_named(whisper, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(UserError, match="is a bert model"):
         open_layers(tmp_path)
-    with pytest.raises(UserError, match="neither a results folder nor a Whisper model") as error:
+    with pytest.raises(UserError, match="neither a results folder nor a Whisper") as error:
         open_layers(tmp_path / "gone")
     assert "\n" not in str(error.value)
