@@ -8,7 +8,7 @@ import pytest
 import torch
 from speechbrain.utils import logger
 
-from speechbrain_recursive.data.synthetic import make_librispeech
+from speechbrain_recursive.data.synthetic import make_aishell, make_librispeech
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 torch.set_num_threads(1)  # the tests run side by side, and threads change the order of sums
@@ -24,6 +24,12 @@ def flags(options):
 def librispeech(tmp_path_factory):
     """Two dozen synthetic utterances to train on, in LibriSpeech's layout."""
     return make_librispeech(tmp_path_factory.mktemp("librispeech"), n_train=24, n_dev=2, n_test=2)
+
+
+@pytest.fixture(scope="session")
+def aishell(tmp_path_factory):
+    """A dozen synthetic utterances in AISHELL-1's layout."""
+    return make_aishell(tmp_path_factory.mktemp("aishell"), n_train=8, n_dev=2, n_test=3)
 
 
 @pytest.fixture(scope="session")
