@@ -21,6 +21,7 @@ def build_tokeniser(
     alphabet=None,
     vocab_size=None,
     model_type="unigram",
+    boundary=True,
 ):
     """Load the tokeniser at ``path``, or make it from training manifests.
 
@@ -39,9 +40,12 @@ def build_tokeniser(
     alphabet : str or None
         For characters: use these, not those of the text.
     vocab_size : int or None
-        For SentencePiece: number of pieces, marks included.
+        Number of pieces, marks included. For the characters of the text it is room for so many, see
+        :meth:`CharacterTokeniser.from_texts`.
     model_type : str
         For SentencePiece: ``"unigram"`` or ``"bpe"``.
+    boundary : bool
+        For characters: whether there is ``|`` between words.
 
     Returns
     -------
@@ -50,14 +54,15 @@ def build_tokeniser(
     Raises
     ------
     UserError
-        If ``kind`` is neither, or SentencePiece has no usable ``vocab_size``.
+        If ``kind`` is neither, SentencePiece has no usable ``vocab_size``, or the text has more
+        characters than that.
     """
     if kind not in (CharacterTokeniser.kind, SentencePieceTokeniser.kind):
         raise UserError(f"a tokeniser is 'characters' or 'sentencepiece', not {kind!r}")
     if kind == SentencePieceTokeniser.kind and not vocab_size:
         raise UserError("a SentencePiece tokeniser needs vocab_size")
     texts = [row["wrd"] for manifest in manifests for row in read_manifest(manifest).values()]
-    options = [kind, seq2seq, alphabet, vocab_size, model_type]
+    options = [kind, seq2seq, alphabet, vocab_size, model_type, boundary]
     source = hashlib.md5(json.dumps([options, texts]).encode()).hexdigest()
     path = Path(path)
     if path.is_file():
@@ -70,8 +75,8 @@ def build_tokeniser(
     if kind == SentencePieceTokeniser.kind:
         made = SentencePieceTokeniser.from_texts(texts, vocab_size, seq2seq, model_type)
     elif alphabet is not None:
-        made = CharacterTokeniser(alphabet, seq2seq)
+        made = CharacterTokeniser(alphabet, seq2seq, boundary)
     else:
-        made = CharacterTokeniser.from_texts(texts, seq2seq)
+        made = CharacterTokeniser.from_texts(texts, seq2seq, boundary, vocab_size)
     made.save(path, source=source)
     return made

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from speechbrain_recursive.data.manifest import COLUMNS, write_manifest
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import write_whole
 
 MAX_LEFT_OUT = 0.01  # of a split
 UNREADABLE_DURATION = 0.5  # seconds of silence that stand for audio that cannot be read
@@ -124,12 +125,11 @@ def build_manifests(save_folder, files, utterances, rules, workers=8):
     for split in rules.splits:
         _inspect(rows[split], rules, split, workers)
     rejected = [row for split in rules.splits for row in rows[split] if row["reason"]]
-    save_folder.mkdir(parents=True, exist_ok=True)
-    _write(save_folder / REPORT, "".join(f"{row['wav']}: {row['reason']}\n" for row in rejected))
+    write_whole(save_folder / REPORT, "".join(f"{row['wav']}: {row['reason']}\n" for row in rejected))
     kept = {split: _select(rows[split], rules, split, save_folder / REPORT) for split in rules.splits}
     for split, path in manifests.items():
         write_manifest(path, kept[split])
-    _write(stamp, record)
+    write_whole(stamp, record)
     return manifests
 
 
@@ -242,9 +242,3 @@ def _count(rejected, rows, split, report, remark=""):
         f"{len(rejected)} of {len(rows)} utterances of {split} are unusable{remark}; the first is "
         f"{first}; all are listed in {report}"
     )
-
-
-def _write(path, text):
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -7,51 +7,19 @@ The pieces are ``<blank>``, then ``<bos>`` and ``<eos>`` unless the model is CTC
 import base64
 import io
 import json
-import unicodedata
 from pathlib import Path
 
 import sentencepiece
 
+from speechbrain_recursive.data.pieces import Pieces, normal
 from speechbrain_recursive.errors import UserError
 
 WORD_BOUNDARY = "|"
 UNKNOWN = "\u2047"  # what an unknown piece decodes to
+PRIVATE = 0xF0000  # Unicode's private use area: its characters hold the places that no character takes
 
 
-class _Tokeniser:
-    """What both kinds share; see :class:`CharacterTokeniser`."""
-
-    blank = 0
-
-    def __init__(self, pieces, seq2seq):
-        marks = ["<blank>", "<bos>", "<eos>", "<unk>"] if seq2seq else ["<blank>", "<unk>"]
-        self.pieces = [*marks, *pieces]
-        self.bos, self.eos = (1, 2) if seq2seq else (None, None)
-        self.unk = len(marks) - 1
-        self.seq2seq = seq2seq
-
-    def __len__(self):
-        return len(self.pieces)
-
-    def save(self, path, **extra):
-        """Write the JSON file that :func:`load_tokeniser` reads, at once or not at all.
-
-        Arguments
-        ---------
-        path : str or Path
-            Where.
-        **extra
-            What else to keep in it.
-        """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        content = {"kind": self.kind, "seq2seq": self.seq2seq, **self._content(), **extra}
-        partial.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-        partial.replace(path)
-
-
-class CharacterTokeniser(_Tokeniser):
+class CharacterTokeniser(Pieces):
     """Characters, with ``|`` between words.
 
     Arguments
@@ -60,12 +28,17 @@ class CharacterTokeniser(_Tokeniser):
         The characters that may occur in a word, in any order.
     seq2seq : bool
         Whether there are ``<bos>`` and ``<eos>``.
+    boundary : bool
+        Whether there is ``|``. Without it, as for Chinese, spaces are passed over, and the units of a
+        text are its characters.
 
     Attributes
     ----------
     pieces : list of str
         From id to piece; ``blank``, ``bos``, ``eos`` and ``unk`` are ids in it (``bos`` and
         ``eos`` are None for CTC alone).
+    metric : str
+        What the error rate of :meth:`units` is called: ``"wer"``, or ``"cer"`` without boundary.
 
     Example
     -------
@@ -80,27 +53,56 @@ class CharacterTokeniser(_Tokeniser):
 
     kind = "characters"
 
-    def __init__(self, alphabet, seq2seq=True):
+    def __init__(self, alphabet, seq2seq=True, boundary=True):
         characters = sorted({*alphabet} - {WORD_BOUNDARY, " "})
-        super().__init__([WORD_BOUNDARY, *characters], seq2seq)
+        super().__init__([WORD_BOUNDARY] * boundary + characters, seq2seq)
+        self.boundary = boundary
+        self.metric = "wer" if boundary else "cer"
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
 
     @classmethod
-    def from_texts(cls, texts, seq2seq=True):
+    def from_texts(cls, texts, seq2seq=True, boundary=True, size=None):
         """Take the alphabet from lines of text.
 
         Arguments
         ---------
         texts : iterable of str
             Transcripts.
-        seq2seq : bool
-            Whether there are ``<bos>`` and ``<eos>``.
+        seq2seq, boundary : bool
+            As for the class.
+        size : int, optional
+            Number of pieces, marks included. Places that no character of the text takes are held by
+            characters of Unicode's private use area, so that one model's size serves several texts.
 
         Returns
         -------
         CharacterTokeniser
+
+        Raises
+        ------
+        UserError
+            If the text has more characters than ``size`` leaves room for: none becomes ``<unk>``.
+
+        Example
+        -------
+        >>> tokeniser = CharacterTokeniser.from_texts(["\u5c71 \u6c34"], boundary=False, size=7)
+        >>> tokeniser.pieces[4:], tokeniser.units("\u5c71 \u6c34")
+        (['\u5c71', '\u6c34', '\U000f0000'], ['\u5c71', '\u6c34'])
         """
-        return cls({c for text in texts for c in _normal(text)}, seq2seq)
+        made = cls({c for text in texts for c in normal(text)}, seq2seq, boundary)
+        if size is None or size == len(made):
+            return made
+        if size < len(made):
+            raise UserError(
+                f"n_tokens {size}: the training text has more characters; with the marks it makes "
+                f"{len(made)} tokens, so set --n_tokens {len(made)}"
+            )
+        spare = [chr(PRIVATE + i) for i in range(size - len(made))]
+        return cls([*made.pieces[made.unk + 1 :], *spare], seq2seq, boundary)
+
+    def units(self, text):
+        """The words of a text, or its characters where tokens know no word boundary."""
+        return super().units(text) if self.boundary else [*"".join(text.split())]
 
     def encode(self, text):
         """Ids of a text, without ``<bos>`` and ``<eos>``; unknown characters become ``<unk>``.
@@ -114,10 +116,11 @@ class CharacterTokeniser(_Tokeniser):
         -------
         list of int
         """
-        boundary = self._ids[WORD_BOUNDARY]
+        between = self._ids.get(WORD_BOUNDARY)
         return [
-            boundary if c == " " else self.unk if c == WORD_BOUNDARY else self._ids.get(c, self.unk)
-            for c in _normal(text)
+            between if c == " " else self.unk if c == WORD_BOUNDARY else self._ids.get(c, self.unk)
+            for c in normal(text)
+            if c != " " or self.boundary
         ]
 
     def decode(self, ids):
@@ -136,10 +139,11 @@ class CharacterTokeniser(_Tokeniser):
         return " ".join("".join(said).replace(WORD_BOUNDARY, " ").split())
 
     def _content(self):
-        return {"alphabet": "".join(self.pieces[self.unk + 2 :])}
+        first = self.unk + 1 + self.boundary
+        return {"alphabet": "".join(self.pieces[first:]), "boundary": self.boundary}
 
 
-class SentencePieceTokeniser(_Tokeniser):
+class SentencePieceTokeniser(Pieces):
     """Subwords of a SentencePiece model, moved behind our own marks.
 
     Arguments
@@ -196,7 +200,7 @@ class SentencePieceTokeniser(_Tokeniser):
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=map(_normal, texts),
+                sentence_iterator=map(normal, texts),
                 model_writer=model,
                 vocab_size=vocab_size - (3 if seq2seq else 1),
                 model_type=model_type,
@@ -218,7 +222,7 @@ class SentencePieceTokeniser(_Tokeniser):
 
     def encode(self, text):
         """As :meth:`CharacterTokeniser.encode`."""
-        return [i + self.unk for i in self._processor.encode(_normal(text))]
+        return [i + self.unk for i in self._processor.encode(normal(text))]
 
     def decode(self, ids):
         """As :meth:`CharacterTokeniser.decode`."""
@@ -257,12 +261,8 @@ def load_tokeniser(path):
 def from_content(content):
     """The tokeniser that a parsed JSON file describes."""
     if content["kind"] == CharacterTokeniser.kind:
-        return CharacterTokeniser(content["alphabet"], content["seq2seq"])
+        boundary = content.get("boundary", True)
+        return CharacterTokeniser(content["alphabet"], content["seq2seq"], boundary)
     if content["kind"] == SentencePieceTokeniser.kind:
         return SentencePieceTokeniser(base64.b64decode(content["model"]), content["seq2seq"])
     raise ValueError(content["kind"])
-
-
-def _normal(text):
-    """One space between words, and composed characters (NFC); nothing else is changed."""
-    return unicodedata.normalize("NFC", " ".join(text.split()))

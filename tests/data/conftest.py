@@ -1,10 +1,10 @@
-"""Corpora of a dozen utterances, made once, and copies of them for tests that damage them."""
+"""A corpus of a dozen utterances, made once, and copies of corpora for tests that damage them."""
 
 import shutil
 
 import pytest
 
-from speechbrain_recursive.data.synthetic import make_aishell, make_librispeech
+from speechbrain_recursive.data.synthetic import make_librispeech
 
 
 @pytest.fixture(scope="session")
@@ -16,11 +16,6 @@ def corpus(tmp_path_factory):
 def own_corpus(corpus, tmp_path):
     shutil.copytree(corpus, tmp_path / "own")
     return tmp_path / "own"
-
-
-@pytest.fixture(scope="session")
-def aishell(tmp_path_factory):
-    return make_aishell(tmp_path_factory.mktemp("aishell"), n_train=8, n_dev=2, n_test=3)
 
 
 @pytest.fixture

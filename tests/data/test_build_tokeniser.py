@@ -29,6 +29,8 @@ def test_made_once_and_again_when_options_or_text_change(manifest, tmp_path, mon
     assert build_tokeniser(path, manifests, seq2seq=False).bos is None
     assert load_tokeniser(path).bos is None
     assert build_tokeniser(path, manifests, alphabet="XYZ").pieces[4:] == ["|", "X", "Y", "Z"]
+    assert build_tokeniser(path, manifests, boundary=False).pieces[4:] == ["A", "B", "C"]
+    assert len(build_tokeniser(path, manifests, vocab_size=20)) == 20
     assert build_tokeniser(path, manifest("A CAD")).pieces[4:] == ["|", "A", "C", "D"]
 
 

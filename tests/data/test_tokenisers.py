@@ -73,6 +73,46 @@ def test_composed_and_decomposed_characters_are_one():
     assert tokeniser.encode("E\u0301") == tokeniser.encode("\u00c9")
 
 
+def test_without_boundary_spaces_say_nothing(tmp_path):
+    tokeniser = CharacterTokeniser.from_texts(["山 水", "火"], boundary=False)
+    assert tokeniser.pieces[4:] == ["山", "水", "火"]
+    ids = tokeniser.encode("水 山|火")
+    assert ids == [5, 4, tokeniser.unk, 6]
+    assert tokeniser.decode(ids) == "水山⁇火"
+    tokeniser.save(tmp_path / "tokeniser.json")
+    loaded = load_tokeniser(tmp_path / "tokeniser.json")
+    assert loaded.pieces == tokeniser.pieces
+    assert loaded.encode("水 山|火") == ids
+
+
+def test_units_and_metric():
+    assert characters().units("THE  CAT ") == ["THE", "CAT"]
+    assert characters().metric == subwords().metric == "wer"
+    tokeniser = CharacterTokeniser("山水", boundary=False)
+    assert tokeniser.units(" 山 水火") == ["山", "水", "火"]
+    assert tokeniser.metric == "cer"
+
+
+@pytest.mark.parametrize("boundary", [True, False])
+def test_room_that_no_character_takes(boundary, tmp_path):
+    tokeniser = CharacterTokeniser.from_texts(["CAB"], boundary=boundary, size=12)
+    first = 4 + boundary
+    assert len(set(tokeniser.pieces)) == len(tokeniser) == 12
+    assert tokeniser.pieces[first : first + 3] == ["A", "B", "C"]
+    assert tokeniser.encode("CAB") == [first + 2, first, first + 1]
+    tokeniser.save(tmp_path / "tokeniser.json")
+    assert load_tokeniser(tmp_path / "tokeniser.json").pieces == tokeniser.pieces
+    assert len(CharacterTokeniser.from_texts(["CAB"], boundary=boundary, size=first + 3)) == first + 3
+    with pytest.raises(UserError, match=f"n_tokens {first + 2}: .* so set --n_tokens {first + 3}"):
+        CharacterTokeniser.from_texts(["CAB"], boundary=boundary, size=first + 2)
+
+
+def test_a_file_that_says_nothing_of_boundaries_has_them(tmp_path):
+    path = tmp_path / "tokeniser.json"
+    path.write_text(json.dumps({"kind": "characters", "seq2seq": False, "alphabet": "AB"}))
+    assert load_tokeniser(path).pieces == ["<blank>", "<unk>", "|", "A", "B"]
+
+
 def test_more_pieces_than_the_text_supports():
     with pytest.raises(UserError, match="cannot make 5000 pieces"):
         SentencePieceTokeniser.from_texts(TEXTS, 5000)
