@@ -147,3 +147,26 @@ def test_an_ngram_that_cannot_be_loaded_is_refused(tmp_path):
     broken.write_text("\\data\\\nngram 1=3\nngram 2=1\n\n\\1-grams:\n-1\tA\n")
     with pytest.raises(UserError, match=r"broken.arpa: End of file"):
         NgramBeam(CharacterTokeniser("AB"), broken)
+
+
+def test_characters_without_boundary_are_words_of_one(tmp_path):
+    text = ["爷爷在山下", "爷爷在水下", "山下爷爷"]
+    tokeniser = CharacterTokeniser.from_texts(text, boundary=False, size=12)
+    arpa = estimate_ngram(
+        [" ".join(tokeniser.units(line)) for line in text], tmp_path / "lm.arpa", order=3
+    )
+    beam = NgramBeam(tokeniser, arpa)
+    for sentence in text:
+        ids = tokeniser.encode(sentence)
+        for repeats in ([1], [3], [1, 2, 4]):
+            labels = []
+            for token, times in zip(ids, itertools.cycle(repeats)):
+                labels += [0] * (labels[-1:] == [token]) + [token] * times
+            log_probs = peaky(labels, len(tokeniser))[None]
+            assert tokeniser.decode(beam(log_probs, torch.tensor([len(labels)]))[0]) == sentence
+    water, below, man, hill = tokeniser.encode("水下爷山")
+    log_probs = peaky([water, below, man, tokeniser.blank, man], len(tokeniser))
+    log_probs[0, hill] = log_probs[0, water] - 0.1
+    for weight, sentence in ((0.0, "水下爷爷"), (1.0, "山下爷爷")):  # no sentence begins with water
+        ids = NgramBeam(tokeniser, arpa, weight=weight)(log_probs[None], torch.tensor([5]))[0]
+        assert tokeniser.decode(ids) == sentence
