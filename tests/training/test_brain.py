@@ -179,6 +179,7 @@ def test_a_budget_of_steps_is_spent_exactly_and_only_once(train, rows, limit, fa
     again = train(0.1 * rows, epochs=10, **options)
     assert again.optimizer_step == limit
     assert len(again.seen) == 1
+    assert again.hparams.epoch_counter.current == brain.hparams.epoch_counter.current
     assert torch.equal(again.weights(), brain.weights())
 
 
