@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from speechbrain_recursive.cli import analyse, compare, describe, transcribe
+from speechbrain_recursive.cli import analyse, calibrate, compare, describe, transcribe
 from speechbrain_recursive.errors import UserError
 
 
@@ -22,7 +22,7 @@ def main(argv=None):
     """
     parser = argparse.ArgumentParser(prog="speechbrain-recursive", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (describe, transcribe, compare, analyse):
+    for command in (describe, transcribe, compare, analyse, calibrate):
         command.add(commands)
     parser.set_defaults(takes_overrides=False)
     arguments, rest = parser.parse_known_args(argv)

@@ -20,7 +20,6 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from speechbrain_recursive.errors import UserError, one_line
 
-
 # What constructors raise at arguments that they cannot take.
 _CANNOT_BUILD = (ValueError, TypeError, AttributeError, ImportError, AssertionError, RuntimeError)
 

@@ -11,6 +11,7 @@ from speechbrain_recursive.data.dataset import eval_loader, make_dataset
 from speechbrain_recursive.data.tokenisers import load_tokeniser
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.nn.halting import Halting
 
@@ -36,6 +37,21 @@ def attach(model, halting):
     seams = model.transformer.encoder.seams
     there = seams[name] if name in seams else nn.ModuleList()
     seams[name] = there.append(halting.train(model.training))
+
+
+def calibrated(folder):
+    """The exit that :func:`calibrate` chose for a results folder (Halting).
+
+    Raises
+    ------
+    UserError
+        If the folder was not calibrated.
+    """
+    path = Path(folder) / RESULT
+    if not path.is_file():
+        raise UserError(f"{folder} has no {RESULT}: run speechbrain-recursive calibrate {folder}")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return Halting(found["criterion"], found["threshold"])
 
 
 def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
@@ -80,7 +96,7 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     wers = [rate.wer for rate in rates]
     errors, words = torch.tensor([rate.errors for rate in rates]), sum(rates[0].lengths)
     threshold, average, wer = 0.0, float(loops), wers[-1]
-    for candidate in torch.cat(values[:-1]).unique().tolist() if loops > 1 else ():
+    for candidate in _thresholds(values[:-1]):
         exits = _exits(values, candidate)
         rate = 100 * float(errors.gather(0, exits[None] - 1).sum()) / words
         if rate <= wers[-1] + allowed and float(exits.float().mean()) < average:
@@ -101,7 +117,7 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
             "above": {"loops": above, "wer": wers[above - 1]},
         },
     }
-    (folder / RESULT).write_text(json.dumps(found, indent=1), encoding="utf-8")
+    write_whole(folder / RESULT, json.dumps(found, indent=1))
     return found
 
 
@@ -152,6 +168,14 @@ def _measure(model, tokeniser, manifest, criterion, loops):
         for loop, value in enumerate(meter.values):
             values[loop].append(value)
     return triples, [torch.cat(parts) for parts in values]
+
+
+def _thresholds(values):
+    """One between any two criteria that occur and one above them all, off every one's rounding."""
+    if not values:
+        return []
+    found = torch.cat(values).unique()
+    return [*((found[1:] + found[:-1]) / 2).tolist(), 2 * float(found[-1])]
 
 
 def _exits(values, threshold):

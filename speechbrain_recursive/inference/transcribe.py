@@ -9,6 +9,7 @@ from speechbrain_recursive.data.tokenisers import load_tokeniser
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.inference.calibrate import attach, calibrated
 
 
 class Transcriber:
@@ -19,6 +20,9 @@ class Transcriber:
     folder : str or pathlib.Path
         What a finished run left: ``hyperparams.yaml``, ``model.ckpt`` and ``tokeniser.json``. Loading
         a YAML file runs what it says, so the folder must be one that you trust.
+    adaptive : bool
+        Let utterances leave early by the folder's calibration, see
+        :func:`~speechbrain_recursive.inference.calibrate.calibrate`.
 
     Raises
     ------
@@ -26,11 +30,13 @@ class Transcriber:
         If the folder holds no finished run or no recogniser, or its weights are not those of its YAML.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, adaptive=False):
         self.model, hparams = load_trained(folder)
         if not hasattr(self.model, "parts"):
             raise UserError(f"{folder} holds no recogniser, but a {type(self.model).__name__}")
         self.policy = hparams["loop_policy"]
+        if adaptive:
+            attach(self.model, calibrated(folder))
         self.tokeniser = load_tokeniser(Path(folder) / "tokeniser.json")
 
     @torch.no_grad()

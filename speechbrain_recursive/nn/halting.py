@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.padding import pad_mask
 from speechbrain_recursive.nn.state import Seam
 
@@ -47,7 +48,7 @@ class Halting(Seam):
 
     Raises
     ------
-    ValueError
+    UserError
         For an unknown criterion.
 
     Example
@@ -65,7 +66,7 @@ class Halting(Seam):
     def __init__(self, criterion="kl", threshold=0.0, least=1):
         super().__init__()
         if criterion not in CRITERIA:
-            raise ValueError(f"criterion '{criterion}' is none of {', '.join(CRITERIA)}")
+            raise UserError(f"criterion '{criterion}' is none of {', '.join(CRITERIA)}")
         self.criterion = criterion
         self.threshold = threshold
         self.least = least

@@ -2,8 +2,9 @@
 
 Each object is called once a training step with the number of the step, the number of steps in all
 and the batch's durations, and returns what the encoder takes as ``loops``. Its ``trained`` is the
-count that evaluation regards as trained for, and ``at_inference`` what the encoder then takes. Counts are the same on every rank of a distributed
-run and in a run that was resumed, since nothing is drawn but from the seed and the step.
+count that evaluation regards as trained for, and ``at_inference`` what the encoder then takes. Counts
+are the same on every rank of a distributed run and in a run that was resumed, since nothing is drawn
+but from the seed and the step.
 """
 
 import numpy as np

@@ -170,7 +170,7 @@ class Recognition(Brain):
 
     @torch.no_grad()
     def _check_model(self):
-        """Try the model on a second of silence, so that settings that cannot work fail before training."""
+        """Try the model on a second of silence, so that what cannot work fails before training."""
         hparams, model = self.hparams, self.hparams.model.eval()
         if isinstance(hparams.eval_loops, int):
             raise UserError(f"eval_loops is a list, such as [{hparams.eval_loops}]")

@@ -140,7 +140,7 @@ def _tokeniser(hparams, train):
 
 
 def _build_unless_in_use(path, **options):
-    """Build the tokeniser, but do not change the tokens that this folder's checkpoints were trained on."""
+    """Build the tokeniser, but keep the tokens that this folder's checkpoints were trained on."""
     before = path.read_bytes() if path.is_file() else None
     old = load_tokeniser(path).pieces if before else None
     new = build_tokeniser(path, **options).pieces

@@ -96,7 +96,12 @@ def test_the_result_does_not_depend_on_what_was_transcribed_before(talkative, sp
         ("text.wav", b"no audio at all", [], "text.wav cannot be read as audio"),
         ("empty.wav", b"", [], "empty.wav cannot be read as audio"),
         ("silent.wav", np.zeros(0), [], "silent.wav holds no audio"),
-        ("good.wav", np.zeros(8000), ["--loops", "0"], "--loops 0: block 'recurrent': loops must be at least 1, got 0"),
+        (
+            "good.wav",
+            np.zeros(8000),
+            ["--loops", "0"],
+            "--loops 0: block 'recurrent': loops must be at least 1, got 0",
+        ),
         ("good.wav", np.zeros(8000), ["--loops", "-1"], "loops must be at least 1, got -1"),
     ],
 )

@@ -1,0 +1,77 @@
+"""What the calibration promises is what the exit then does."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from speechbrain_recursive.__main__ import main
+from speechbrain_recursive.analysis.wer import error_rate
+from speechbrain_recursive.data.manifest import read_manifest
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.inference.calibrate import calibrate
+from speechbrain_recursive.inference.transcribe import Transcriber
+
+
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    """The results folder of two steps, with random weights, whose loops differ by utterance."""
+    folder = tmp_path_factory.mktemp("calibrate")
+    for name in ("hyperparams.yaml", "tokeniser.json"):
+        shutil.copy(trained / name, folder)
+    shutil.copytree(trained / "manifests", folder / "manifests")
+    torch.manual_seed(3)
+    weights = torch.load(trained / "model.ckpt")
+    noisy = {k: v + 0.5 * torch.randn_like(v) if v.dim() > 1 else v for k, v in weights.items()}
+    torch.save(noisy, folder / "model.ckpt")
+    return folder
+
+
+@pytest.mark.parametrize("criterion", ["kl", "cosine", "entropy"])
+def test_the_exit_does_what_was_promised(folder, criterion):
+    found = calibrate(folder, criterion, allowed=50.0, split="train-clean-100", loops=6)
+    assert 1 <= found["adaptive"]["loops"] < 6
+    assert found["adaptive"]["wer"] <= found["full"]["wer"] + 50.0
+
+    transcriber = Transcriber(folder, adaptive=True)
+    passes = []
+    first = transcriber.model.transformer.encoder.layers[1]
+    first.register_forward_hook(lambda *_: passes.append(1))
+    triples = [
+        (uid, row["wrd"].split(), transcriber(row["wav"], loops=6).split())
+        for uid, row in read_manifest(folder / "manifests/train-clean-100.csv").items()
+    ]
+    assert len(passes) / len(triples) == pytest.approx(found["adaptive"]["loops"])
+    assert error_rate(triples).wer == pytest.approx(found["adaptive"]["wer"])
+
+
+def test_nothing_is_allowed_to_get_worse(folder):
+    found = calibrate(folder, allowed=-1000.0)
+    assert found["threshold"] == 0.0
+    assert found["adaptive"] == {"loops": 3.0, "wer": found["full"]["wer"]}
+
+
+def test_fixed_counts_of_the_same_average(folder):
+    found = calibrate(folder, allowed=50.0, split="train-clean-100", loops=6)
+    fixed = found["fixed"]
+    below, above = fixed["below"], fixed["above"]
+    share = found["adaptive"]["loops"] - below["loops"]
+    assert 0 <= share < 1
+    assert fixed["wer"] == pytest.approx((1 - share) * below["wer"] + share * above["wer"])
+
+
+def test_the_command(folder, capsys):
+    assert main(["calibrate", str(folder), "--criterion", "entropy", "--allowed", "1"]) == 0
+    assert "| full depth | 3 |" in capsys.readouterr().out
+    assert json.loads((folder / "calibration.json").read_text())["criterion"] == "entropy"
+
+
+def test_mistakes_are_one_line(folder, tmp_path, capsys):
+    assert main(["calibrate", str(tmp_path)]) == 1
+    assert "holds no finished run" in capsys.readouterr().err
+    assert main(["calibrate", str(folder), "--criterion", "age"]) == 1
+    assert "'age' is none of cosine, kl, entropy" in capsys.readouterr().err
+    (folder / "calibration.json").unlink()
+    with pytest.raises(UserError, match="run speechbrain-recursive calibrate"):
+        Transcriber(folder, adaptive=True)
