@@ -131,9 +131,9 @@ def test_a_bad_file_is_named(files, text, words):
 
 def test_a_missing_file_is_named(tmp_path):
     assert refused(tmp_path / "gone.yaml") == f"{tmp_path / 'gone.yaml'} is not there"
+    (tmp_path / "circle.yaml").write_text("base: again.yaml\n")
+    (tmp_path / "again.yaml").write_text("base: circle.yaml\n")
     with pytest.raises(UserError, match="circle"):
-        (tmp_path / "circle.yaml").write_text("base: again.yaml\n")
-        (tmp_path / "again.yaml").write_text("base: circle.yaml\n")
         read(tmp_path / "circle.yaml")
 
 

@@ -55,7 +55,7 @@ def build_tokeniser(
     ------
     UserError
         If ``kind`` is neither, SentencePiece has no usable ``vocab_size``, or the text has more
-        characters than that.
+        characters than that, or any that a given alphabet lacks.
     """
     if kind not in (CharacterTokeniser.kind, SentencePieceTokeniser.kind):
         raise UserError(f"a tokeniser is 'characters' or 'sentencepiece', not {kind!r}")
@@ -76,7 +76,20 @@ def build_tokeniser(
         made = SentencePieceTokeniser.from_texts(texts, vocab_size, seq2seq, model_type)
     elif alphabet is not None:
         made = CharacterTokeniser(alphabet, seq2seq, boundary)
+        _check_alphabet(alphabet, manifests)
     else:
         made = CharacterTokeniser.from_texts(texts, seq2seq, boundary, vocab_size)
     made.save(path, source=source)
     return made
+
+
+def _check_alphabet(alphabet, manifests):
+    """Refuse training text that an alphabet cannot spell, such as text of another case."""
+    for manifest in manifests:
+        for name, row in read_manifest(manifest).items():
+            foreign = sorted({*row["wrd"]} - {*alphabet, " "})
+            if foreign:
+                raise UserError(
+                    f"{manifest}: {name} has {' '.join(foreign)}, which the alphabet lacks; mend the "
+                    "transcript or give --characters all letters"
+                )

@@ -105,8 +105,11 @@ def _install(url, md5, data_folder, wanted):
     archive = fetch(url, data_folder / url.rpartition("/")[2], md5)
     partial = data_folder / f"{folder.name}.unpacking"
     shutil.rmtree(partial, ignore_errors=True)
-    with tarfile.open(archive) as members:
-        members.extractall(partial, filter="data")
+    try:
+        with tarfile.open(archive) as members:
+            members.extractall(partial, filter="data")
+    except (OSError, tarfile.TarError) as error:
+        raise UserError(f"{archive} cannot be unpacked into {partial}: {error}") from None
     if not (partial / wanted).is_dir():
         raise UserError(f"{archive} does not hold {wanted}")
     folder.parent.mkdir(exist_ok=True)
@@ -166,13 +169,14 @@ def _transfer(url, part):
     with response:
         if response.status != 206:  # the server sends the file from its beginning
             have = 0
-        total = have + int(response.headers["Content-Length"])
+        length = response.headers["Content-Length"]  # which a server may leave out
+        total = have + int(length) if length else None
         progress = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem)
         with open(part, "ab" if have else "wb") as file, progress as bar:
             while block := response.read(BLOCK):
                 file.write(block)
                 bar.update(len(block))
-    if part.stat().st_size < total:
+    if total and part.stat().st_size < total:
         raise OSError("the connection was closed early")
 
 

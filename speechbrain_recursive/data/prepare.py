@@ -84,8 +84,8 @@ def build_manifests(save_folder, files, utterances, rules, workers=8):
     ``bad_test_audio`` at ``"refuse"`` such an utterance stops the call; at ``"empty"`` it is kept, and
     where its audio cannot be used the column ``unreadable`` says so, so that evaluation gives it an
     empty hypothesis and its words count as deletions. Audio that has no transcript cannot be scored: it
-    is left out there too, again of up to 1% of a split. All audio has its header and its last sample
-    read, which finds a file that was cut short; dev and test audio is decoded in full.
+    is left out there too, again of up to 1% of a split. All audio is decoded in full, once per
+    corpus, since a file that is damaged within would stop the training that meets it.
 
     Arguments
     ---------
@@ -188,7 +188,7 @@ def _inspect(rows, rules, split, workers):
         if row["wrd"] is None:
             row["reason"] = "no transcript"
         else:
-            row["duration"], row["unreadable"] = _audio(row["wav"], rules, rules.evaluates(split))
+            row["duration"], row["unreadable"] = _audio(row["wav"], rules)
             row["reason"] = row["unreadable"] or ("" if row["wrd"] else "empty transcript")
 
     with ThreadPoolExecutor(workers) as pool:
@@ -197,7 +197,7 @@ def _inspect(rows, rules, split, workers):
             pass
 
 
-def _audio(path, rules, decode):
+def _audio(path, rules):
     """Duration in seconds, and why a file cannot be used (or nothing)."""
     try:
         with soundfile.SoundFile(path) as audio:
@@ -205,10 +205,7 @@ def _audio(path, rules, decode):
             if not rules.min_duration <= duration <= rules.max_duration:
                 limits = f"{rules.min_duration:g} to {rules.max_duration:g} s"
                 return duration, f"lasts {duration:.2f} s, which is not within {limits}"
-            if not decode:
-                audio.seek(audio.frames - 1)
-            wanted = audio.frames - audio.tell()
-            return duration, "" if len(audio.read(dtype="int16")) == wanted else "cut short"
+            return duration, "" if len(audio.read(dtype="int16")) == audio.frames else "cut short"
     except soundfile.SoundFileError as error:
         problem = getattr(error, "error_string", "") or "corrupt or cut short"
         return 0.0, f"cannot be decoded ({problem.removeprefix('Error : ').rstrip('.')})"

@@ -28,10 +28,15 @@ def test_made_once_and_again_when_options_or_text_change(manifest, tmp_path, mon
         assert build_tokeniser(path, manifests).pieces[4:] == ["|", "A", "B", "C"]
     assert build_tokeniser(path, manifests, seq2seq=False).bos is None
     assert load_tokeniser(path).bos is None
-    assert build_tokeniser(path, manifests, alphabet="XYZ").pieces[4:] == ["|", "X", "Y", "Z"]
+    assert build_tokeniser(path, manifests, alphabet="CBAZ").pieces[4:] == ["|", "A", "B", "C", "Z"]
     assert build_tokeniser(path, manifests, boundary=False).pieces[4:] == ["A", "B", "C"]
     assert len(build_tokeniser(path, manifests, vocab_size=20)) == 20
     assert build_tokeniser(path, manifest("A CAD")).pieces[4:] == ["|", "A", "C", "D"]
+
+
+def test_text_that_the_alphabet_cannot_spell_is_named(manifest, tmp_path):
+    with pytest.raises(UserError, match=r"train\.csv: 1 has \? é, which the alphabet lacks"):
+        build_tokeniser(tmp_path / "t.json", manifest("A CAB", "CAFé?"), alphabet="ABCF")
 
 
 def test_a_damaged_file_is_made_anew(manifest, tmp_path):
