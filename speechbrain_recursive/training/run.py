@@ -85,21 +85,23 @@ def _run(prepare, synthesise, argv):
         load_weights(hparams["warm_start"], partial(warm_start, hparams["model"]))
     checkpointer.add_recoverable("loader", loader)
     hparams["train_loggers"] = _train_loggers(hparams) if if_main_process() else []
-    brain = hparams["brain"](
-        tokeniser,
-        modules=hparams["modules"],
-        opt_class=hparams["opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=checkpointer,
-    )
+    try:
+        brain = hparams["brain"](
+            tokeniser,
+            modules=hparams["modules"],
+            opt_class=hparams["opt_class"],
+            hparams=hparams,
+            run_opts=run_opts,
+            checkpointer=checkpointer,
+        )
+    except ValueError as error:  # SpeechBrain's word on run options, such as fp16 on a CPU
+        raise UserError(one_line(error)) from error
     brain.train_sampler = loader.batch_sampler
-    if if_main_process() and not brain.checkpointer.list_checkpoints():
+    if if_main_process():
         write_whole(folder / "hyperparams.yaml", text)
     brain.fit(hparams["epoch_counter"], loader, dev)
     if if_main_process():
         with MainProcessContext():  # waits for no other process: they are done
-            write_whole(folder / "hyperparams.yaml", text)  # what fit has not refused to resume
             _keep_best(brain, folder / "model.ckpt")
             brain.report(tests, train, shlex.join(["python", "train.py", *argv]))
 
