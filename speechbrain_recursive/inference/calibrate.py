@@ -91,7 +91,8 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     split = split or hparams["dev_splits"][0]
     manifest = folder / "manifests" / f"{split}.csv"
     loops = loops or model.schedule.loops[_block(model)]
-    triples, values = _measure(model, tokeniser, manifest, criterion, loops)
+    loader = eval_loader(make_dataset([manifest], tokeniser, model.sample_rate))
+    triples, values = _measure(model, tokeniser, loader, criterion, loops)
     rates = [error_rate(column) for column in triples]
     wers = [rate.wer for rate in rates]
     errors, words = torch.tensor([rate.errors for rate in rates]), sum(rates[0].lengths)
@@ -152,19 +153,20 @@ class _Meter(Halting):
 
 
 @torch.no_grad()
-def _measure(model, tokeniser, manifest, criterion, loops):
+def _measure(model, tokeniser, loader, criterion, loops):
     """By loop count: (id, reference, hypothesis) of each utterance, and its criterion [N]."""
     meter = _Meter(criterion)
     attach(model, meter)
     triples, values = [[] for _ in range(loops)], [[] for _ in range(loops)]
-    for batch in eval_loader(make_dataset([manifest], tokeniser)):
+    for batch in loader:
         for count in range(1, loops + 1):
             meter.values.clear()
             outputs = model(*batch.sig, loops=count)
             decoded = greedy(outputs.log_probs, outputs.frames)
             for row, ids in enumerate(decoded):
                 text = "" if batch.unreadable[row] else tokeniser.decode(ids)
-                triples[count - 1].append((batch.id[row], batch.wrd[row].split(), text.split()))
+                units = tokeniser.units(batch.wrd[row]), tokeniser.units(text)
+                triples[count - 1].append((batch.id[row], *units))
         for loop, value in enumerate(meter.values):
             values[loop].append(value)
     return triples, [torch.cat(parts) for parts in values]
