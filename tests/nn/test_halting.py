@@ -13,7 +13,11 @@ from speechbrain_recursive.nn.schedule import latent
 
 FRAMES = torch.tensor([12, 7, 9, 12])
 X = torch.randn(4, 12, 8, generator=torch.Generator().manual_seed(0))
-HEAD = torch.nn.Linear(8, 5)
+WEIGHT = torch.randn(8, 5, generator=torch.Generator().manual_seed(1))
+
+
+def head(x):
+    return x @ WEIGHT
 
 
 def encoder(criterion, threshold, **options):
@@ -30,7 +34,7 @@ def run(model, x=X, frames=FRAMES, loops=None):
 
 def begin(model, x=X, frames=FRAMES):
     state = model.family.prepare(x, src_key_padding_mask=pad_mask(frames, x.shape[1]))
-    return replace(state, readout=HEAD)
+    return replace(state, readout=head)
 
 
 def measured(model, criterion):
@@ -43,7 +47,7 @@ def measured(model, criterion):
         for i, count in enumerate(FRAMES.tolist()):
             total = 0.0
             for t in range(count):
-                p, q = HEAD(before[i, t]).softmax(0), HEAD(after[i, t]).softmax(0)
+                p, q = head(before[i, t]).softmax(0), head(after[i, t]).softmax(0)
                 a, b = before[i, t], after[i, t]
                 total += {
                     "cosine": 1 - a @ b / a.norm() / b.norm(),
