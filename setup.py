@@ -36,7 +36,7 @@ setup(
     extras_require={
         "ssl": ["transformers>=4.40"],
         "export": ["onnx", "onnxruntime"],
-        "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint", "pygtrie"],
+        "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint", "pygtrie", "transformers>=4.40"],
     },
     entry_points={"console_scripts": ["speechbrain-recursive=speechbrain_recursive.__main__:main"]},
 )
