@@ -145,14 +145,15 @@ class RecursiveEncoder(nn.Module):
             dynchunktrain_config=dynchunktrain_config,
         )
         observed = self.output_hidden_states or not self.recompute
-        taps = range(len(self.at(loops)[0])) if observed else ()
-        trace = self.run(state, loops=loops, taps=taps)
+        steps = range(len(self.at(loops)[0])) if observed else ()
+        taps = steps if self.output_hidden_states else ()
+        trace = self.run(state, loops=loops, taps=taps, attention=steps)
         output = self.norm(trace.state.x), list(trace.attention.values())
         if self.output_hidden_states:
             output += ([src] + [trace.taps[index] for index in trace.attention],)
         return output
 
-    def run(self, state, schedule=None, loops=None, taps=()):
+    def run(self, state, schedule=None, loops=None, taps=(), attention=()):
         """Run the schedule on a state.
 
         Arguments
@@ -165,9 +166,10 @@ class RecursiveEncoder(nn.Module):
             Loop counts: of all blocks that recur, by block, or for each row [B]. A row leaves its
             block after its own count and rejoins the others behind the block.
         taps : iterable of int
-            Indices of steps to keep hidden states and attention of, taken before any seam acts. A
-            row that had left its block before a step keeps the state that it left with; attention
-            of a step is that of the rows that were there.
+            Indices of steps to keep hidden states of, taken before any seam acts. A row that had left
+            its block before a step keeps the state that it left with.
+        attention : iterable of int
+            Indices of steps to keep attention weights of, for the rows that were there.
 
         Returns
         -------
@@ -186,11 +188,11 @@ class RecursiveEncoder(nn.Module):
                     f"the encoder's last is {len(self.layers) - 1}"
                 )
         trace = Trace(state, {}, {})
-        keep = self._draw(schedule)
+        keep, wanted = self._draw(schedule), (set(taps), set(attention))
         steps = iter(schedule)
         for block in schedule.blocks:
             passes = [[next(steps) for _ in block.layers] for _ in range(block.loops)]
-            state = self._run_block(block, passes, counts.get(block.name), keep, set(taps), trace)
+            state = self._run_block(block, passes, counts.get(block.name), keep, wanted, trace)
             trace = trace._replace(state=state)
         return trace
 
@@ -266,19 +268,19 @@ class RecursiveEncoder(nn.Module):
         state = replace(state, extra={"contexts": context.layers})
         return self.norm(self.run(state, context.schedule).state.x), []
 
-    def _run_block(self, block, passes, counts, keep, taps, trace):
+    def _run_block(self, block, passes, counts, keep, wanted, trace):
         """All loops of a block. Rows that are done step out; the rest goes on."""
         seams = self._seams_of(block)
         whole = replace(trace.state, loops=block.loops if counts is None else counts)
         live, rows = whole, None
         for loop, steps in enumerate(passes):
             if live is None:
-                trace.taps.update((step.index, whole.x) for step in steps if step.index in taps)
+                trace.taps.update((step.index, whole.x) for step in steps if step.index in wanted[0])
                 continue
-            live, seen = self._pass(block, loop)(partial(self._one_loop, seams, steps, keep, taps), live)
-            for index, (x, attention) in seen.items():
-                if index in keep:
-                    trace.attention[index] = attention
+            body = partial(self._one_loop, seams, steps, keep, wanted)
+            live, taps, attention = self._pass(block, loop)(body, live)
+            trace.attention.update(attention)
+            for index, x in taps.items():
                 trace.taps[index] = x if rows is None else whole.put(rows, replace(live, x=x)).x
             done = self._done(live, seams, loop)
             last = loop + 1 == len(passes)
@@ -300,24 +302,25 @@ class RecursiveEncoder(nn.Module):
             return partial(checkpoint, use_reentrant=False)
         return _call
 
-    def _one_loop(self, seams, steps, keep, taps, state):
-        """One pass through a block's layers; returns the state and what was tapped."""
+    def _one_loop(self, seams, steps, keep, wanted, state):
+        """One pass through a block's layers; returns the state, and what is wanted of its steps."""
         state = replace(state, step=steps[0])
         for seam in seams:
             state = seam.before_loop(state)
         call = self.family.call
         for seam in seams:
             call = partial(_around, seam, call)
-        seen = {}
+        taps, attention = {}, {}
         for step in steps:
-            attention = None
             if step.index in keep:
                 state = replace(state, step=step)
-                x, attention = call(state, self.layers[step.layer])
+                x, weights = call(state, self.layers[step.layer])
                 state = replace(state, x=x)
-            if step.index in taps:
-                seen[step.index] = (state.x, attention)
-        return state, seen
+                if step.index in wanted[1]:
+                    attention[step.index] = weights
+            if step.index in wanted[0]:
+                taps[step.index] = state.x
+        return state, taps, attention
 
     def _done(self, state, seams, loop):
         """Which of the rows in a block have finished, by their own counts or by a seam's word."""

@@ -178,7 +178,8 @@ class TestRows:
     def test_taps_keep_the_state_that_a_row_left_with(self, stock):
         encoder = RecursiveEncoder(stock(3), latent(1, 3, 1, 1)).eval()
         with torch.no_grad():
-            trace = encoder.run(State(batch()), loops=torch.tensor([1, 3, 2, 1]), taps=range(5))
+            loops = torch.tensor([1, 3, 2, 1])
+            trace = encoder.run(State(batch()), loops=loops, taps=range(5), attention=range(5))
             whole = encoder.run(State(batch()), loops=3, taps=range(5)).taps
         assert list(trace.taps) == [0, 1, 2, 3, 4]
         assert [len(trace.attention[index]) for index in range(5)] == [4, 4, 2, 1, 4]
