@@ -8,8 +8,8 @@ from speechbrain_recursive.inference.describe import describe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
-# Recipe, millions of parameters as the tables print them, tolerance, {N_R, L, N_P, N_C} or the split that
-# is ours, logical depth.
+# Recipe, millions of parameters as the tables print them, tolerance, {N_R, L, N_P, N_C} as printed or,
+# for L5 and L4, as we split them, logical depth.
 ROWS = {
     "b": ("LibriSpeech", 75.6, 0.01, (24, 1, 0, 0), 24),
     "r1": ("LibriSpeech", 37.8, 0.01, (12, 2, 0, 0), 24),
