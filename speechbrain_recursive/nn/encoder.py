@@ -213,7 +213,7 @@ class RecursiveEncoder(nn.Module):
         dict
             Counts of each row (LongTensor [B]) by block, where rows differ.
         """
-        schedule = schedule or self.schedule
+        schedule = self.schedule if schedule is None else schedule  # an empty one is falsy
         if loops is None or isinstance(loops, int):
             return schedule.with_loops(loops), {}
         counts = loops if isinstance(loops, dict) else dict.fromkeys(schedule.loops, loops)

@@ -472,3 +472,15 @@ class TestErrors:
     def test_an_unknown_family(self):
         with pytest.raises(TypeError, match="Linear"):
             family_of(torch.nn.Linear(1, 1))
+
+
+def test_what_an_exit_still_has_to_run(stock):
+    """Tapped at the end of the recurrent block, the rest of the schedule gives the whole one's output."""
+    for n_coda in (0, 1):
+        schedule = latent(1, 3, 1, n_coda)
+        encoder = RecursiveEncoder(stock(2 + n_coda), schedule).eval()
+        (end,) = schedule.ends("recurrent", every=3)
+        with torch.no_grad():
+            whole = encoder.run(State(batch()), taps=[end])
+            rest = encoder.run(State(whole.taps[end]), schedule.after("recurrent"))
+        assert torch.equal(rest.state.x, whole.state.x)
