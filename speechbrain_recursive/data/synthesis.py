@@ -2,7 +2,7 @@
 
 No sentence occurs twice and no voice variant occurs in two splits, so test sentences and test voices
 are unseen in training. What makes a corpus easy or hard is the speech, more than the model: faster
-speech and odd voices move the error rate by tens of points. Each corpus therefore names its range of
+speech and odd voices are much harder to recognise. Each corpus therefore names its range of
 speaking rates, and the variants below are those of eSpeak NG that are left without
 
 - whispers, robots, creaks, caricatures and the Klatt synthesiser's voices;
