@@ -475,7 +475,7 @@ class TestErrors:
 
 
 def test_what_an_exit_still_has_to_run(stock):
-    """Tapped at the end of the recurrent block, the rest of the schedule gives the whole one's output."""
+    """From the end of the recurrent block, the rest of the schedule gives the whole one's output."""
     for n_coda in (0, 1):
         schedule = latent(1, 3, 1, n_coda)
         encoder = RecursiveEncoder(stock(2 + n_coda), schedule).eval()
