@@ -165,21 +165,19 @@ def train_loader(
     return _loader(dataset, sampler, num_workers)
 
 
-def eval_loader(dataset, max_batch_seconds=60.0, max_examples=None, num_workers=0):
+def eval_loader(dataset, max_batch_seconds=60.0, num_workers=0):
     """Batches for evaluation: every item once, the longest first.
 
     Arguments
     ---------
-    dataset, max_batch_seconds, max_examples, num_workers
+    dataset, max_batch_seconds, num_workers
         As in :func:`train_loader`.
 
     Returns
     -------
     SaveableDataLoader
     """
-    sampler = LengthBatchSampler(
-        _durations(dataset), max_batch_seconds, max_examples=max_examples, shuffle=False
-    )
+    sampler = LengthBatchSampler(_durations(dataset), max_batch_seconds, shuffle=False)
     return _loader(dataset, sampler, num_workers)
 
 

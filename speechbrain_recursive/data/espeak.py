@@ -16,6 +16,7 @@ import espeakng_loader
 import numpy as np
 
 SYNCHRONOUS, NO_EXIT, UTF8, RATE, VOLUME, PITCH = 2, 0x8000, 1, 1, 2, 3  # espeak-ng/speak_lib.h
+LOUDNESS = 50  # percent; at 100 some variants clip
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 
@@ -67,7 +68,7 @@ class Espeak:
             self._heard.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    def speak(self, text, variant="", rate=150, pitch=50, volume=50):
+    def speak(self, text, variant="", rate=150, pitch=50):
         """Say one utterance.
 
         Arguments
@@ -80,8 +81,6 @@ class Espeak:
             Nominal speaking rate in words a minute, 80 to 450.
         pitch : int
             Base pitch, 0 to 99.
-        volume : int
-            Percent; at 100 some variants clip.
 
         Returns
         -------
@@ -96,7 +95,7 @@ class Espeak:
         voice = f"{self.language}+{variant}" if variant else self.language
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"eSpeak NG has no voice {voice!r}")
-        for parameter, value in ((RATE, rate), (VOLUME, volume), (PITCH, pitch)):
+        for parameter, value in ((RATE, rate), (VOLUME, LOUDNESS), (PITCH, pitch)):
             self._library.espeak_SetParameter(parameter, int(value), 0)
         self._heard.clear()
         data = text.encode() + b"\0"

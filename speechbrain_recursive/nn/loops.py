@@ -97,7 +97,7 @@ class Proportional(_Policy):
 
     def supervises(self, loops):
         """Every count up to L has a loss where utterances are short enough for it (bool)."""
-        return loops <= self.trained
+        return _most(loops) <= self.trained
 
 
 class Growing(_Policy):
@@ -130,7 +130,7 @@ class Growing(_Policy):
 
     def supervises(self, loops):
         """Every count up to L has a loss at some time of training (bool)."""
-        return loops <= self.loops
+        return _most(loops) <= self.loops
 
 
 class LogNormalPoisson(_Policy):
@@ -171,7 +171,7 @@ class LogNormalPoisson(_Policy):
 
     def supervises(self, loops):
         """Every count may be drawn, up to the limit (bool)."""
-        return self.most is None or loops <= self.most
+        return self.most is None or _most(loops) <= self.most
 
 
 class ByBlock(_Policy):
@@ -198,6 +198,11 @@ class ByBlock(_Policy):
     def at_inference(self, seconds):
         """By block, what each one's policy makes."""
         return {name: loops.at_inference(seconds) for name, loops in self.blocks.items()}
+
+
+def _most(loops):
+    """The highest count of loops, one number or one for each block."""
+    return max(loops.values()) if isinstance(loops, dict) else loops
 
 
 def _count(name, value):

@@ -29,12 +29,13 @@ class LanguageModelling(Brain):
     def loaders(hparams, manifests, tokeniser):
         """Batches by split; see :meth:`Recognition.loaders`."""
         limit, workers = hparams["max_batch_tokens"], {"num_workers": hparams["num_workers"]}
+        seed, most = hparams["seed"], hparams["max_batch_examples"]
 
         def dataset(splits):
             return make_text_dataset([manifests[split] for split in splits], tokeniser)
 
         return (
-            train_loader(dataset(hparams["train_splits"]), limit, hparams["seed"], **shard(), **workers),
+            train_loader(dataset(hparams["train_splits"]), limit, seed, most, **shard(), **workers),
             eval_loader(dataset(hparams["dev_splits"]), limit, **workers),
             {split: eval_loader(dataset([split]), limit, **workers) for split in hparams["test_splits"]},
         )

@@ -68,10 +68,11 @@ class Recognition(Brain):
             return make_dataset([manifests[s] for s in splits], tokeniser, hparams["sample_rate"])
 
         workers = {"num_workers": hparams["num_workers"]}
+        most = hparams["max_batch_examples"]
         limit, eval_limit = hparams["max_batch_seconds"], hparams["eval_batch_seconds"]
         train = dataset(hparams["train_splits"])
         return (
-            train_loader(train, limit, hparams["seed"], **shard(), **workers),
+            train_loader(train, limit, hparams["seed"], most, **shard(), **workers),
             eval_loader(dataset(hparams["dev_splits"]), eval_limit, **workers),
             {
                 split: eval_loader(dataset([split]), eval_limit, **workers)

@@ -130,3 +130,9 @@ def test_ranks_train_on_different_batches(dataset):
     shares = [epoch(train_loader(dataset, 3, 1, rank=rank, world_size=2), 1) for rank in (0, 1)]
     assert len(shares[0]) == len(shares[1])
     assert {*chain(*shares[0], *shares[1])} == {*dataset.data_ids}
+
+
+def test_a_batch_may_be_limited_by_its_number_of_utterances_too(dataset):
+    loader = train_loader(dataset, max_batch_seconds=1000, seed=1, max_examples=3)
+    assert sorted(len(names) for names in epoch(loader, 1)) == [2, 3, 3]
+    assert len(epoch(train_loader(dataset, max_batch_seconds=1000, seed=1), 1)) == 1

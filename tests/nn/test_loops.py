@@ -125,3 +125,15 @@ def test_at_inference_each_policy_makes_its_trained_loops():
     mixed = ByBlock(phonetic=Fixed(2), linguistic=length).at_inference(seconds)
     assert mixed["phonetic"] == 2
     assert mixed["linguistic"].tolist() == [2, 8]
+
+
+def test_which_loop_counts_have_a_loss():
+    assert [n for n in range(1, 6) if Fixed(3).supervises(n)] == [3]
+    for policy in (Growing(3, inference=2), Proportional(3, 4.0), LogNormalPoisson(2, most=3)):
+        assert [n for n in range(1, 6) if policy.supervises(n)] == [1, 2, 3]
+        assert policy.supervises({"phonetic": 1, "linguistic": 3})
+        assert not policy.supervises({"phonetic": 1, "linguistic": 4})
+    assert LogNormalPoisson(2).supervises(99)
+    both = ByBlock(phonetic=Fixed(2), linguistic=Fixed(3))
+    assert both.supervises({"phonetic": 2, "linguistic": 3})
+    assert not both.supervises({"phonetic": 3, "linguistic": 2})
