@@ -5,7 +5,7 @@
 > python train.py hparams/transformer_latent.yaml --data_folder /path/to/LibriSpeech
 """
 
-from speechbrain_recursive.data.download import download_librispeech
+from speechbrain_recursive.data.download import download_librispeech, download_ngram
 from speechbrain_recursive.data.librispeech import prepare_librispeech
 from speechbrain_recursive.data.synthetic import make_librispeech
 from speechbrain_recursive.training.run import run
@@ -22,4 +22,4 @@ def prepare(hparams, data_folder, save_folder):
 
 
 if __name__ == "__main__":
-    run(prepare, make_librispeech)
+    run(prepare, make_librispeech, download_ngram=download_ngram)

@@ -1,10 +1,12 @@
-"""Corpora from OpenSLR: fetched with resume, checked, unpacked. Only when somebody asks."""
+"""Corpora and n-grams from OpenSLR: fetched with resume and checked. Only when somebody asks."""
 
+import gzip
 import hashlib
 import shutil
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 
 from tqdm import tqdm
@@ -23,6 +25,13 @@ LIBRISPEECH_MD5 = {
 }
 AISHELL_URL = "https://www.openslr.org/resources/33"
 AISHELL_MD5 = "2f494334227864a8a8fec932999db9d8"
+NGRAM_URL = "https://www.openslr.org/resources/11"
+NGRAMS = (  # of LibriSpeech's text for language models: 200,000 words in capitals
+    "4-gram.arpa.gz",
+    "3-gram.arpa.gz",
+    "3-gram.pruned.1e-7.arpa.gz",
+    "3-gram.pruned.3e-7.arpa.gz",
+)
 BLOCK = 1 << 20  # bytes
 
 
@@ -64,7 +73,8 @@ def download_librispeech(data_folder, splits, url=LIBRISPEECH_URL, md5=LIBRISPEE
         if split not in md5:
             raise UserError(f"LibriSpeech has no split {split!r}, only {', '.join(md5)}")
     for split in splits:
-        _install(f"{url}/{split}.tar.gz", md5[split], data_folder, f"LibriSpeech/{split}")
+        if not (data_folder / split).is_dir():  # as it is where data_folder is LibriSpeech itself
+            _install(f"{url}/{split}.tar.gz", md5[split], data_folder, f"LibriSpeech/{split}")
     return data_folder
 
 
@@ -97,6 +107,40 @@ def download_aishell(data_folder, url=AISHELL_URL, md5=AISHELL_MD5):
     return Path(data_folder)
 
 
+def download_ngram(path, url=NGRAM_URL):
+    """Fetch one of the n-grams that OpenSLR offers for LibriSpeech.
+
+    OpenSLR gives no sums for them. What is checked is the CRC that a gzip carries.
+
+    Arguments
+    ---------
+    path : str or Path
+        Where to put it, under its own name, such as ``models/4-gram.arpa.gz``.
+    url : str
+        The folder that holds the n-grams.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    UserError
+        If there is no n-gram of that name, the transfer fails, or the file is damaged.
+
+    Example
+    -------
+    >>> download_ngram("models/5-gram.arpa.gz")
+    Traceback (most recent call last):
+    speechbrain_recursive.errors.UserError: models/5-gram.arpa.gz cannot be downloaded: only ...
+    """
+    path = Path(path)
+    if path.name not in NGRAMS:
+        raise UserError(f"{path} cannot be downloaded: only files named {', '.join(NGRAMS)} can be")
+    return fetch(f"{url}/{path.name}", path)
+
+
 def _install(url, md5, data_folder, wanted):
     """Fetch an archive and move the folder ``wanted`` out of it, unless that is there."""
     folder = data_folder / wanted
@@ -117,7 +161,7 @@ def _install(url, md5, data_folder, wanted):
     shutil.rmtree(partial)
 
 
-def fetch(url, path, md5):
+def fetch(url, path, md5=None):
     """Download one file, going on where an earlier call stopped.
 
     Arguments
@@ -127,8 +171,8 @@ def fetch(url, path, md5):
     path : str or Path
         Where to put it. Until it is complete and checked, it is called ``<path>.part``. A file
         that is already there is checked, not fetched.
-    md5 : str
-        Its MD5 sum in hexadecimal.
+    md5 : str, optional
+        Its MD5 sum in hexadecimal. Without one it must be a gzip, which carries a CRC of its own.
 
     Returns
     -------
@@ -145,9 +189,9 @@ def fetch(url, path, md5):
     if path.is_file():
         _check(path, md5, url)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         _transfer(url, part)
     except OSError as error:  # URLError, a reset or a timeout; a full disk as well
         raise UserError(f"download of {url} to {part} stopped ({error}); run again to go on") from None
@@ -181,13 +225,28 @@ def _transfer(url, part):
 
 
 def _check(path, md5, url):
+    wrong = _gzip_damage(path) if md5 is None else _other_sum(path, md5)
+    if wrong:
+        path.unlink()
+        raise UserError(f"{path} from {url} {wrong}; it has been removed, run again to fetch it anew")
+
+
+def _other_sum(path, md5):
     digest = hashlib.md5()
     with open(path, "rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
-    if digest.hexdigest() != md5:
-        path.unlink()
-        raise UserError(
-            f"{path} from {url} has MD5 sum {digest.hexdigest()}, not {md5}; it has been removed, "
-            "run again to fetch it anew"
-        )
+    return digest.hexdigest() != md5 and f"has MD5 sum {digest.hexdigest()}, not {md5}"
+
+
+def _gzip_damage(path):
+    """What is wrong with a gzip, or None. One that holds nothing is wrong too."""
+    try:
+        with gzip.open(path) as file:
+            if not file.read(1):
+                return "is empty"
+            while file.read(BLOCK):
+                pass
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        return f"is damaged ({error})"
+    return None

@@ -1,12 +1,15 @@
 """ARPA files of n-grams, and the vocabulary of what KenLM makes of them."""
 
 import gzip
+import mmap
+import zlib
 from pathlib import Path
 
 from speechbrain_recursive.errors import UserError
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 BINARY = b"mmap lm http://kheafield.com/code"
+GZIP = b"\x1f\x8b"
 
 
 def write_arpa(file, vocabulary, orders):
@@ -42,6 +45,9 @@ def write_arpa(file, vocabulary, orders):
 def read_unigrams(path):
     """The words that a KenLM model knows.
 
+    Of the file no more is read than that takes, and the end of a plain ARPA file: enough to refuse most
+    of what KenLM would refuse, long before KenLM has read a large file.
+
     Arguments
     ---------
     path : str or Path
@@ -55,31 +61,55 @@ def read_unigrams(path):
     Raises
     ------
     UserError
-        If there is no such file, or it is neither.
+        If there is no such file, it is neither, it is cut short, or it holds unigrams alone.
     """
     if not Path(path).is_file():
         raise UserError(f"no n-gram at {path}")
     with open(path, "rb") as file:
-        binary = file.read(len(BINARY)) == BINARY
-    if binary:  # it ends with its words, each closed by a zero byte
-        data = Path(path).read_bytes()
-        at = data.rfind(b"<unk>\0")
-        words = [] if at < 0 else data[at:].decode().split("\0")[:-1]
-    else:
-        opener = gzip.open if str(path).endswith(".gz") else open
-        with opener(path, "rb") as file:
-            words = _arpa_unigrams(file)
-    if not words:
-        raise UserError(f"{path} is neither an ARPA file nor a KenLM binary with its vocabulary")
+        start = file.read(len(BINARY))
+        try:
+            if start == BINARY:
+                words = _binary_words(file)
+            elif start.startswith(GZIP):
+                with gzip.open(path) as unzipped:
+                    words = _arpa_words(unzipped)
+            else:
+                file.seek(0)
+                words = _arpa_words(file)
+                file.seek(max(0, Path(path).stat().st_size - 1000))
+                if b"\\end\\" not in file.read():
+                    raise ValueError("it is cut short: there is no \\end\\")
+        except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{path} is no n-gram that KenLM can read: {error}") from None
     return [word for word in words if word.lower() not in (UNK, BOS, EOS)]
 
 
-def _arpa_unigrams(file):
-    words, inside = [], False
+def _binary_words(file):
+    """A binary ends with its words, each closed by a zero byte."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.rfind(b"<unk>\0")
+        if at < 0:
+            raise ValueError("it is a binary without its words")
+        return data[at:].decode().split("\0")[:-1]
+
+
+def _arpa_words(file):
+    counts, words = [], []
     for line in file:
-        if inside and line.startswith(b"\\"):
+        if line.strip() == b"\\1-grams:":
             break
-        if inside and line.strip():
-            words.append(line.decode().split()[1])
-        inside = inside or line.strip() == b"\\1-grams:"
+        if line.startswith(b"ngram "):
+            counts.append(int(line.partition(b"=")[2]))
+    for line in file:
+        if line.startswith(b"\\"):
+            break
+        if line.strip():
+            _, word, *_ = line.split()
+            words.append(word.decode())
+    if not words:
+        raise ValueError("it is neither an ARPA file nor a KenLM binary")
+    if len(counts) < 2:
+        raise ValueError("it holds unigrams alone, KenLM takes bigrams and longer")
+    if len(words) != counts[0]:
+        raise ValueError(f"it holds {len(words)} of {counts[0]} unigrams")
     return words

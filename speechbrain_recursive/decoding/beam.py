@@ -33,7 +33,7 @@ class NgramBeam:
     tokeniser : object
         With ``pieces``, ``encode`` and ``blank``; see :mod:`speechbrain_recursive.data.tokenisers`.
     ngram : str or Path
-        An ARPA file or a KenLM binary of order 2 or above.
+        An ARPA file, plain or gzipped, or a KenLM binary, of order 2 or above.
     width : int
         Number of hypotheses kept at each frame.
     weight : float
@@ -57,8 +57,7 @@ class NgramBeam:
     """
 
     def __init__(self, tokeniser, ngram, width=100, weight=0.5, bonus=1.0, threshold=10.0):
-        words = read_unigrams(ngram)
-        _check_alphabet(tokeniser, words, ngram)
+        words = read_lexicon(tokeniser, ngram)
         self.blank = tokeniser.blank
         self.boundary = tokeniser.pieces.index("|") if "|" in tokeniser.pieces else None
         self.spellings = [tokeniser.encode(word) for word in words]
@@ -129,8 +128,29 @@ class NgramBeam:
         return np.add.reduceat(np.maximum(log_probs, NEVER), np.flatnonzero(new), axis=0)
 
 
-def _check_alphabet(tokeniser, words, ngram):
-    """Refuses an n-gram that the tokeniser cannot spell."""
+def read_lexicon(tokeniser, ngram):
+    """The words of an n-gram, all of which the tokeniser can spell.
+
+    KenLM is not asked, which would load a large n-gram for minutes, so that a run can refuse one before it
+    trains.
+
+    Arguments
+    ---------
+    tokeniser : object
+        With ``pieces``, ``blank``, ``bos``, ``eos`` and ``unk``.
+    ngram : str or Path
+        An ARPA file, plain or gzipped, or a KenLM binary.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UserError
+        If there is no such n-gram, KenLM could not read it, or its words hold letters that no piece has.
+    """
+    words = read_unigrams(ngram)
     marks = {tokeniser.blank, tokeniser.bos, tokeniser.eos, tokeniser.unk}
     letters = {
         letter for index, piece in enumerate(tokeniser.pieces) if index not in marks for letter in piece
@@ -141,3 +161,4 @@ def _check_alphabet(tokeniser, words, ngram):
             f"{ngram} has letters that the tokeniser lacks: {' '.join(foreign[:20])}; "
             f"the tokeniser's are: {' '.join(sorted(letters)[:60])}. Use an n-gram of the same letters"
         )
+    return words

@@ -48,6 +48,8 @@ class RecursiveTransformerASR(TransformerASR):
         Recompute each loop's activations in the backward pass.
     grad_loops : int, optional
         Back-propagate through the last so many loops alone.
+    encoder : torch.nn.Module, optional
+        Layers to run in place of stock ones, such as :class:`~speechbrain_recursive.nn.larm.RopeEncoder`.
     **stock
         ``TransformerASR``'s arguments, without ``num_encoder_layers``.
 
@@ -75,13 +77,17 @@ class RecursiveTransformerASR(TransformerASR):
         seams=None,
         recompute=False,
         grad_loops=None,
+        encoder=None,
         **stock,
     ):
+        if encoder is not None:
+            stock["encoder_module"] = None  # the stock class then builds none
         super().__init__(tgt_vocab, input_size, num_encoder_layers=schedule.n_layers, **stock)
         if hasattr(self, "decoder") and self._decoder_positions() is None:
             raise ValueError("the decoder needs positions: set positional_encoding: fixed_abs_sine")
         # After the stock initialisation, which overwrites every matrix, identity or not.
-        self.encoder = RecursiveEncoder(self.encoder, schedule, seams, recompute, grad_loops)
+        encoder = self.encoder if encoder is None else encoder
+        self.encoder = RecursiveEncoder(encoder, schedule, seams, recompute, grad_loops)
         for name in ("positional_encoding", "positional_encoding_decoder"):
             if isinstance(getattr(self, name, None), PositionalEncoding):
                 table = getattr(self, name)

@@ -133,16 +133,19 @@ def family_of(encoder):
     Arguments
     ---------
     encoder : torch.nn.Module
+        A stock one, or one that brings its own ``family``.
 
     Returns
     -------
-    Transformer, Conformer or Branchformer
+    Transformer, Conformer, Branchformer or the encoder's own
 
     Raises
     ------
     TypeError
         For an encoder of no known family.
     """
+    if hasattr(encoder, "family"):
+        return encoder.family
     for stock, family in _FAMILIES:
         if isinstance(encoder, stock):
             return family()

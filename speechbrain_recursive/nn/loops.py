@@ -200,6 +200,25 @@ class ByBlock(_Policy):
         return {name: loops.at_inference(seconds) for name, loops in self.blocks.items()}
 
 
+def past(loops):
+    """Every count from 1 to half as many again as are trained for: what an evaluation may look at.
+
+    Arguments
+    ---------
+    loops : int
+
+    Returns
+    -------
+    list of int
+
+    Example
+    -------
+    >>> past(4)
+    [1, 2, 3, 4, 5, 6]
+    """
+    return list(range(1, 3 * _count("loops", loops) // 2 + 1))
+
+
 def _most(loops):
     """The highest count of loops, one number or one for each block."""
     return max(loops.values()) if isinstance(loops, dict) else loops

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import torch
+from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
 from torch import nn
 
 from speechbrain_recursive.nn.frontend import FrontEnd
@@ -24,6 +25,8 @@ class Outputs:
         Log-posteriors of the attention decoder [B, U, V] under teacher forcing, float32.
     taps : dict of int to torch.Tensor
         Hidden states [B, T, d] of the tapped steps, before the final norm.
+    exits : dict of int to torch.Tensor
+        CTC log-posteriors [B, T, V] of exits after those steps, float32.
     """
 
     encoded: torch.Tensor
@@ -31,6 +34,7 @@ class Outputs:
     log_probs: torch.Tensor
     decoded: torch.Tensor | None = None
     taps: dict = field(default_factory=dict)
+    exits: dict = field(default_factory=dict)
 
 
 class Recogniser(nn.Module):
@@ -45,7 +49,8 @@ class Recogniser(nn.Module):
     normalize : torch.nn.Module
         SpeechBrain's ``InputNormalization`` with ``norm_type: sentence``.
     frontend : torch.nn.Module
-        SpeechBrain's ``ConvolutionFrontEnd``.
+        SpeechBrain's ``ConvolutionFrontEnd``, or a module that takes and gives frame counts as
+        :class:`~speechbrain_recursive.nn.frontend.FrontEnd` does.
     transformer : RecursiveTransformerASR
         With ``num_decoder_layers: 0`` the recogniser is CTC-only.
     d_model : int
@@ -66,7 +71,7 @@ class Recogniser(nn.Module):
             raise ValueError(f"norm_type is {normalize.norm_type}; the recogniser needs sentence")
         self.compute_features = compute_features
         self.normalize = normalize
-        self.frontend = FrontEnd(frontend)
+        self.frontend = FrontEnd(frontend) if isinstance(frontend, ConvolutionFrontEnd) else frontend
         self.transformer = transformer
         self.ctc_lin = nn.Linear(d_model, n_tokens)
         self.seq_lin = nn.Linear(d_model, n_tokens) if hasattr(transformer, "decoder") else None
@@ -101,6 +106,7 @@ class Recogniser(nn.Module):
         tokens_bos=None,
         loops=None,
         taps=(),
+        exits=(),
         augment=None,
         dynchunktrain_config=None,
     ):
@@ -118,6 +124,9 @@ class Recogniser(nn.Module):
             Loop counts, see :meth:`RecursiveEncoder.run`.
         taps : iterable of int
             Steps to keep hidden states of.
+        exits : iterable of int
+            Steps, each the end of a loop, after which the rest of the encoder and the CTC head run as
+            if the loop had been the block's last.
         augment : callable, optional
             From features [B, T, F] and relative lengths [B] to augmented features of the same shape.
         dynchunktrain_config : DynChunkTrainConfig, optional
@@ -130,10 +139,17 @@ class Recogniser(nn.Module):
         features, frames = self.features(wavs, wav_lens)
         if augment is not None:
             features = augment(features, frames / features.shape[1])
-        return self.from_features(features, frames, tokens_bos, loops, taps, dynchunktrain_config)
+        return self.from_features(features, frames, tokens_bos, loops, taps, exits, dynchunktrain_config)
 
     def from_features(
-        self, features, frames, tokens_bos=None, loops=None, taps=(), dynchunktrain_config=None
+        self,
+        features,
+        frames,
+        tokens_bos=None,
+        loops=None,
+        taps=(),
+        exits=(),
+        dynchunktrain_config=None,
     ):
         """Recognise a batch of normalised features [B, T, F] of so many real frames [B].
 
@@ -141,15 +157,36 @@ class Recogniser(nn.Module):
         """
         x, frames = self.frontend(features, frames)
         state = self.transformer.enter(x, frames / x.shape[1], dynchunktrain_config)
-        trace = self.transformer.encoder.run(replace(state, readout=self.readout), None, loops, taps)
-        x, frames = trace.state.x, trace.state.frames
-        encoded = self.transformer.encoder.norm(x)
+        encoder, state = self.transformer.encoder, replace(state, readout=self.readout)
+        taps, exits = set(taps), set(exits)
+        trace = encoder.run(state, None, loops, taps | exits)
+        frames, encoded = trace.state.frames, encoder.norm(trace.state.x)
         decoded = None
         if tokens_bos is not None and self.seq_lin is not None:
             states = self.transformer.decode_forced(tokens_bos, encoded, trace.state.pad)
             decoded = self.seq_lin(states).float().log_softmax(-1)
         log_probs = self.ctc_lin(encoded).float().log_softmax(-1)
-        return Outputs(encoded, frames, log_probs, decoded, trace.taps)
+        return Outputs(
+            encoded,
+            frames,
+            log_probs,
+            decoded,
+            {index: x for index, x in trace.taps.items() if index in taps},
+            self._exits(state, self.at(loops), log_probs, trace.taps, exits),
+        )
+
+    def _exits(self, state, schedule, log_probs, taps, exits):
+        """Log-posteriors by step, of those steps that are exits."""
+        blocks = {step.index: step.block for step in schedule}
+        found = {}
+        for index in exits:
+            if index == len(schedule) - 1:
+                found[index] = log_probs
+                continue
+            rest = schedule.after(blocks[index])
+            left = self.transformer.encoder.run(replace(state, x=taps[index]), rest).state
+            found[index] = self.readout(left.x).float().log_softmax(-1)
+        return found
 
     def features(self, wavs, wav_lens):
         """Normalised log-Mel features.

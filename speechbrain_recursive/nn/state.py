@@ -24,7 +24,7 @@ class State:
     mask : torch.Tensor, optional
         Attention mask [T, T], or [B * heads, T, T], True where attention is forbidden.
     pos : torch.Tensor, optional
-        Positional embeddings as the layers take them, [1, 2T-1, d] for relative ones.
+        Positions as the layers take them: [1, 2T-1, d] for relative ones, [1, T, d / heads] for rotary.
     step : Step, optional
         The logical step that runs next; ``step.loop`` counts from 0.
     loops : int or torch.LongTensor, optional
@@ -116,22 +116,23 @@ class State:
         Returns
         -------
         State
-            Relative positions [1, 2T-1, d] are recut to [1, 2T'-1, d].
+            Relative positions [1, 2T-1, d] are recut to [1, 2T'-1, d], a table of T rows to T'.
 
         Raises
         ------
         ValueError
-            Under an attention mask or absolute positions longer than one, whose cut is not defined.
+            Under an attention mask, whose cut is not defined, or if positions end before the frames.
         """
         time = x.shape[1]
         pos = self.pos
         if self.mask is not None:
             raise ValueError("the time axis cannot change under an attention mask")
         if pos is not None:
-            if pos.shape[1] != 2 * self.x.shape[1] - 1 or time > self.x.shape[1]:
-                raise ValueError("only relative positions can be recut, and only to fewer frames")
+            if time > self.x.shape[1]:
+                raise ValueError("positions can be recut to fewer frames only")
+            relative = pos.shape[1] == 2 * self.x.shape[1] - 1
             centre = self.x.shape[1] - 1
-            pos = pos[:, centre - time + 1 : centre + time]
+            pos = pos[:, centre - time + 1 : centre + time] if relative else pos[:, :time]
         pad = pad_mask(frames, time) if self.pad is not None else None
         return replace(self, x=x, pad=pad, pos=pos)
 

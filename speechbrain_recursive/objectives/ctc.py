@@ -51,20 +51,40 @@ class CTC:
         dict
             "ctc" -> scalar.
         """
+        loss = self.loss(outputs.log_probs, outputs.frames, batch)
+        self._count_impossible(outputs.frames, batch)
+        return {"ctc": loss}
+
+    def loss(self, log_probs, frames, batch):
+        """The loss of one exit.
+
+        Arguments
+        ---------
+        log_probs : torch.Tensor
+            [B, T, V].
+        frames : torch.LongTensor
+            Absolute frame counts [B].
+        batch : PaddedBatch
+
+        Returns
+        -------
+        torch.Tensor
+            A scalar.
+        """
         tokens, counts = batch.tokens.data, token_counts(batch.tokens)
         losses = torch.nn.functional.ctc_loss(
-            outputs.log_probs.float().transpose(0, 1),
+            log_probs.float().transpose(0, 1),
             tokens,
-            outputs.frames,
+            frames,
             counts,
             reduction="none",
             zero_infinity=True,
         )
-        self._count_impossible(tokens, counts, outputs.frames, batch)
-        return {"ctc": average(losses, counts, self.reduction)}
+        return average(losses, counts, self.reduction)
 
-    def _count_impossible(self, tokens, counts, frames, batch):
+    def _count_impossible(self, frames, batch):
         """Count utterances whose tokens, with a blank between equal neighbours, need more frames."""
+        tokens, counts = batch.tokens.data, token_counts(batch.tokens)
         inside = torch.arange(1, tokens.shape[1], device=tokens.device) < counts[:, None]
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)
         needed = counts + repeats

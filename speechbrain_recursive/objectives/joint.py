@@ -18,7 +18,8 @@ class Joint:
     Arguments
     ---------
     objectives : list of callable
-        Each `(outputs, batch) -> {name: scalar}`.
+        Each `(outputs, batch) -> {name: scalar}`. One that reads `outputs.exits` has a method `exits`
+        from a schedule to the steps that it wants there.
     weights : dict
         Name -> weight. A part of weight 0 is computed and reported, but not added.
 
@@ -32,6 +33,20 @@ class Joint:
     def __init__(self, objectives, weights):
         self.objectives = objectives
         self.weights = weights
+
+    def exits(self, schedule):
+        """Steps after which an objective wants the model's log-posteriors.
+
+        Arguments
+        ---------
+        schedule : Schedule
+
+        Returns
+        -------
+        set of int
+        """
+        wanted = [some.exits(schedule) for some in self.objectives if hasattr(some, "exits")]
+        return set().union(*wanted)
 
     def __call__(self, outputs, batch):
         """Compute all parts and their weighted sum.

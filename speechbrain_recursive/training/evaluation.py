@@ -33,7 +33,16 @@ class Evaluation:
 
 
 def evaluate(
-    model, loaders, tokeniser, eval_loops, policy, ngram=None, joint=None, chunks=None, progressbar=True
+    model,
+    loaders,
+    tokeniser,
+    eval_loops,
+    policy,
+    ngram=None,
+    joint=None,
+    chunks=None,
+    progressbar=True,
+    supervises=None,
 ):
     """Decode and count errors.
 
@@ -58,6 +67,8 @@ def evaluate(
         Chunked attention and convolution, as a streaming recogniser would have it.
     progressbar : bool
         Whether to show one per split and loop count.
+    supervises : callable, optional
+        Whether a loop count had a loss in training; the policy's word by default.
 
     Returns
     -------
@@ -88,7 +99,7 @@ def evaluate(
                         error_rate(triples),
                         rtf[decoder],
                         trained=loops == trained,
-                        supervised=policy.supervises(loops),
+                        supervised=(supervises or policy.supervises)(loops),
                         metric=tokeniser.metric,
                     )
                 )

@@ -15,6 +15,7 @@ from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_loader
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.decoding.beam import read_lexicon
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.decoding.joint import estimate_token_ngram
 from speechbrain_recursive.decoding.ngram import estimate_ngram
@@ -85,11 +86,13 @@ class Recognition(Brain):
         batch = batch.to(self.device)
         wavs, wav_lens = batch.sig
         training = stage == sb.Stage.TRAIN
+        loops = self._loops(wavs, wav_lens, training)
         return self.modules.model(
             wavs,
             wav_lens,
             tokens_bos=batch.tokens_bos.data if self.tokeniser.bos is not None else None,
-            loops=self._loops(wavs, wav_lens, training),
+            loops=loops,
+            exits=self.hparams.objective.exits(self.hparams.model.at(loops)),
             augment=self._augment if training and self.hparams.fea_augment else None,
             dynchunktrain_config=self.hparams.dynamic_chunks and self.hparams.dynamic_chunks(stage),
         )
@@ -133,6 +136,7 @@ class Recognition(Brain):
             self.tokeniser,
             hparams.eval_loops,
             hparams.loop_policy,
+            supervises=self._supervises,
             ngram=hparams.ngram_beam(self.tokeniser, ngram),
             joint=self._joint_search(text),
             chunks=hparams.dynamic_chunks and hparams.dynamic_chunks(sb.Stage.TEST),
@@ -163,9 +167,9 @@ class Recognition(Brain):
     def _check_decoding(self):
         """Refuse before training what would stop the report after it."""
         hparams = self.hparams
-        if hparams.ngram is not None and not Path(hparams.ngram).is_file():
-            raise UserError(f"ngram: there is no {hparams.ngram}")
-        if hparams.ngram is None and hparams.ngram_order < 2:
+        if hparams.ngram is not None:
+            read_lexicon(self.tokeniser, hparams.ngram)
+        elif hparams.ngram_order < 2:
             raise UserError(f"ngram_order is {hparams.ngram_order}; KenLM takes 2 and above")
         self._language_model()
 
@@ -196,6 +200,13 @@ class Recognition(Brain):
         if not training:
             return policy.at_inference(seconds)
         return policy(step=self.optimizer_step, total_steps=self.total_steps, seconds=seconds)
+
+    def _supervises(self, loops):
+        """Whether a loop count had a loss in training: as a count of steps, or as an exit of them."""
+        policy, at = self.hparams.loop_policy, self.hparams.model.at
+        exits, schedule = self.hparams.objective.exits(at(policy.trained)), at(loops)
+        ends = {schedule.ends(name)[-1] for name in schedule.loops}
+        return policy.supervises(loops) or bool(ends) and ends <= exits
 
     def _joint_search(self, text):
         """The joint search with the recipe's language models, or None without an attention decoder."""

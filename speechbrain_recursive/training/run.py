@@ -31,7 +31,7 @@ from speechbrain_recursive.training.distributed import shard
 _RAISED = f"{UserError.__module__}.{UserError.__name__}: "
 
 
-def run(prepare, synthesise, argv=None):
+def run(prepare, synthesise, argv=None, download_ngram=None):
     """Prepare, train, evaluate and report.
 
     The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokeniser.json``,
@@ -49,15 +49,18 @@ def run(prepare, synthesise, argv=None):
         used where ``data_folder`` is null.
     argv : list of str, optional
         Command line, ``[hparams.yaml, --key, value...]``.
+    download_ngram : callable, optional
+        Fetches the n-gram that belongs at a path: ``(path) -> None``. It is used where ``ngram`` names a
+        file that is not there, and ``download`` is true.
     """
     try:
-        _run(prepare, synthesise, sys.argv[1:] if argv is None else argv)
+        _run(prepare, synthesise, sys.argv[1:] if argv is None else argv, download_ngram)
     except UserError as error:
         # What a loader's process raises comes with that process's traceback before the message.
         sys.exit(f"error: {str(error).strip().splitlines()[-1].removeprefix(_RAISED)}")
 
 
-def _run(prepare, synthesise, argv):
+def _run(prepare, synthesise, argv, download_ngram):
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
     ddp_init_group(run_opts)
     hparams, text = load(hparams_file, _with_run_options(hparams_file, run_opts, overrides))
@@ -77,6 +80,7 @@ def _run(prepare, synthesise, argv):
     )
     checkpointer.recover_if_possible()  # refuses another model's folder before anything in it changes
 
+    _ngram(download_ngram, hparams)
     manifests = _corpus(prepare, synthesise, hparams)
     train = [manifests[split] for split in hparams["train_splits"]]
     tokeniser = _tokeniser(hparams, train)
@@ -106,12 +110,25 @@ def _run(prepare, synthesise, argv):
             brain.report(tests, train, shlex.join(["python", "train.py", *argv]))
 
 
+def _ngram(download_ngram, hparams):
+    """Fetch the n-gram that the recipe names, if it is missing and downloads were asked for."""
+    ngram = hparams.get("ngram")  # language models have none
+    if ngram is None or Path(ngram).is_file():
+        return
+    if download_ngram is None:
+        raise UserError(f"ngram: there is no {ngram}")
+    if not hparams["download"]:
+        raise UserError(f"ngram: there is no {ngram}; --download True fetches OpenSLR's, by their names")
+    run_on_main(download_ngram, args=[ngram])
+
+
 def _corpus(prepare, synthesise, hparams):
     """Manifests by split, of the corpus or of its synthetic twin."""
     data_folder = hparams["data_folder"]
     if data_folder is None:
-        if hparams["download"]:
+        if hparams["download"] and hparams.get("ngram") is None:
             raise UserError("--download True needs a --data_folder to download into")
+        hparams = hparams | {"download": False}  # nothing is missing from what is made here
         data_folder = hparams["synthetic_folder"]
         try:
             run_on_main(synthesise, args=[data_folder], kwargs=hparams["synthetic"])

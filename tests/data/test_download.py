@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import io
 import tarfile
@@ -6,7 +7,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from speechbrain_recursive.data.download import download_aishell, download_librispeech, fetch
+from speechbrain_recursive.data.download import (
+    NGRAM_URL,
+    NGRAMS,
+    download_aishell,
+    download_librispeech,
+    download_ngram,
+    fetch,
+)
 from speechbrain_recursive.errors import UserError
 
 CONTENT = bytes(range(256)) * 3000
@@ -124,6 +132,54 @@ def test_aishell_is_one_archive(server, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data_aishell", "data_aishell.tgz"]
     assert (tmp_path / "data_aishell/transcript/text").read_text() == "1 A"
     assert len(server.asked) == 1
+
+
+def test_a_split_in_the_librispeech_folder_itself_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "dev-clean").mkdir()
+    download_librispeech(tmp_path, ["dev-clean"], server.url)
+    assert server.asked == []
+
+
+def test_an_ngram_is_fetched_to_the_path_that_names_it(server, tmp_path):
+    data = gzip.compress(b"\\data\\")
+    for name in NGRAMS:
+        server.files[f"/{name}"] = data
+        path = tmp_path / "models" / name
+        for _ in range(2):
+            assert download_ngram(path, server.url) == path
+        assert path.read_bytes() == data
+    assert len(server.asked) == len(NGRAMS)
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted(NGRAMS)
+    assert NGRAM_URL == "https://www.openslr.org/resources/11"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda data: data[:-20], "end-of-stream"),
+        (lambda data: data[:-8] + bytes([data[-8] ^ 1]) + data[-7:], "CRC check failed"),
+        (lambda data: data[:20] + b"\xff" * 20 + data[40:], "damaged"),
+        (lambda data: b"<html>Not here</html>", "Not a gzipped file"),
+        (lambda data: gzip.compress(b""), "is empty"),
+    ],
+)
+def test_a_damaged_ngram_is_named_and_removed(server, tmp_path, damage, said):
+    server.files["/4-gram.arpa.gz"] = damage(gzip.compress(CONTENT))
+    with pytest.raises(UserError, match=rf"4-gram\.arpa\.gz.*{said}.* removed"):
+        download_ngram(tmp_path / "4-gram.arpa.gz", server.url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ngram_that_openslr_does_not_have(server, tmp_path):
+    with pytest.raises(UserError, match=r"lm\.arpa cannot be downloaded: .* 4-gram\.arpa\.gz, 3-gram"):
+        download_ngram(tmp_path / "lm.arpa", server.url)
+    assert server.asked == []
+
+
+def test_a_folder_that_cannot_be_made(server, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="stopped"):
+        download_ngram(tmp_path / "file" / "4-gram.arpa.gz", server.url)
 
 
 def test_an_archive_of_something_else(server, tmp_path):

@@ -63,9 +63,15 @@ def test_resize_recuts_relative_positions_about_their_centre():
 def test_resize_refuses_what_it_cannot_cut():
     with pytest.raises(ValueError, match="attention mask"):
         state().resize(torch.rand(3, 2, 4), torch.tensor([2, 1, 1]))
-    absolute = State(torch.rand(2, 5, 4), pos=torch.rand(1, 5, 4))
-    with pytest.raises(ValueError, match="relative positions"):
-        absolute.resize(torch.rand(2, 3, 4), torch.tensor([3, 3]))
+    positioned = State(torch.rand(2, 5, 4), pos=torch.rand(1, 5, 4))
+    with pytest.raises(ValueError, match="fewer frames"):
+        positioned.resize(torch.rand(2, 6, 4), torch.tensor([6, 6]))
+
+
+def test_a_table_of_positions_is_recut_from_its_beginning():
+    positioned = State(torch.rand(2, 5, 4), pos=torch.rand(1, 5, 4))
+    short = positioned.resize(torch.rand(2, 3, 4), torch.tensor([3, 3]))
+    assert torch.equal(short.pos, positioned.pos[:, :3])
 
 
 def test_a_seam_does_nothing_until_it_is_overridden():

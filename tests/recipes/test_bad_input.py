@@ -1,12 +1,17 @@
 """What a person can get wrong is one line that names it, not a traceback."""
 
+import gzip
 import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from speechbrain_recursive.data import download
+from speechbrain_recursive.decoding.ngram import estimate_ngram
 
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech"
 
@@ -91,6 +96,64 @@ def test_corrupt_audio_in_a_test_set_unless_it_may_count_as_deletions(refused, m
 )
 def test_a_setting_that_cannot_work(refused, options, said):
     assert said in refused(*options)
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Training is out of reach: what a run says, it says before."""
+    monkeypatch.delattr("speechbrain_recursive.training.brain.Brain.fit")
+
+
+def test_an_ngram_of_other_letters_before_training(refused, untrained, tmp_path):
+    arpa = estimate_ngram(["the cat", "THE CAT"], tmp_path / "lower.arpa", order=2)
+    said = refused("ngram", arpa)
+    assert f"{arpa} has letters that the tokeniser lacks: a c e h t; the tokeniser's are: ' A B" in said
+
+
+def test_an_ngram_that_is_cut_short_before_training(refused, untrained, tmp_path):
+    arpa = estimate_ngram(["THE CAT"], tmp_path / "cut.arpa", order=2)
+    arpa.write_bytes(arpa.read_bytes()[:-10])
+    assert f"{arpa} is no n-gram that KenLM can read: it is cut short" in refused("ngram", arpa)
+
+
+@pytest.fixture
+def openslr(monkeypatch, tmp_path):
+    """A folder in OpenSLR's place, with one n-gram of the recipe's letters."""
+    folder = tmp_path / "openslr"
+    arpa = estimate_ngram(["ONE TWO", "TWO"], folder / "lm.arpa", order=2)
+    (folder / "4-gram.arpa.gz").write_bytes(gzip.compress(arpa.read_bytes()))
+    fetch = partial(download.download_ngram, url=folder.as_uri())
+    monkeypatch.setattr(download, "download_ngram", fetch)
+    return folder
+
+
+def test_a_missing_ngram_before_the_corpus_is_read(refused, openslr, tmp_path):
+    ngram = tmp_path / "models/4-gram.arpa.gz"
+    said = refused("ngram", ngram, "data_folder", tmp_path / "nothing")
+    assert said.startswith(f"error: ngram: there is no {ngram}; --download True")
+    said = refused("ngram", tmp_path / "5-gram.arpa.gz", "download", True)
+    assert "5-gram.arpa.gz cannot be downloaded: only files named 4-gram.arpa.gz, 3-gram" in said
+    assert not ngram.parent.exists()
+
+
+def test_a_missing_ngram_is_fetched_on_request(mini, refused, openslr, tmp_path):
+    ngram = tmp_path / "models/4-gram.arpa.gz"
+    asked = ("ngram", ngram, "download", True)
+    mini(tmp_path / "run", *asked)
+    assert ngram.read_bytes() == (openslr / ngram.name).read_bytes()
+    rows = json.loads((tmp_path / "run/hypotheses.json").read_text())
+    heard = {word for row in rows if row["decoder"] == "ngram" for word in row["hypothesis"].split()}
+    assert heard <= {"ONE", "TWO"}
+
+
+def test_a_synthetic_run_downloads_an_ngram_and_no_corpus(refused, openslr, tmp_path):
+    ngram = tmp_path / "models/4-gram.arpa.gz"
+    synthetic = ("data_folder", "null", "synthetic_folder", tmp_path / "synthetic", "download", True)
+    size = ("synthetic", "{n_train: 4, n_dev: 1, n_test: 1}")
+    assert "--download True needs a --data_folder" in refused(*synthetic)
+    said = refused(*synthetic, *size, "test_splits", "[test-other]", "ngram", ngram)
+    assert "no LibriSpeech split 'test-other'" in said
+    assert ngram.is_file()
 
 
 def test_a_full_size_recipe_says_what_it_must_be_given(run_recipe):

@@ -11,9 +11,17 @@ from speechbrain_recursive.nn.state import Seam
 class StateInjection(Seam):
     """Every loop but the first begins from ``h(r) + gain * z0``.
 
-    ``z0`` is the state with which the block was entered, and the gain, one learnt number, starts at
-    zero: the identity. Since every loop reads ``z0``, the layers below the block have a gradient
-    under ``grad_loops``, as soon as the gain has left zero.
+    ``z0`` is the state with which the block was entered. By default the gain, one number, starts at
+    zero: the identity. LARM (Eq. 8) starts it elsewhere and also knows it fixed. Since every loop reads
+    ``z0``, the layers below the block have a gradient under ``grad_loops``, as soon as the gain has
+    left zero.
+
+    Arguments
+    ---------
+    gain : float
+        Its initial value.
+    learnt : bool
+        Whether it is a parameter.
 
     Example
     -------
@@ -29,9 +37,9 @@ class StateInjection(Seam):
 
     injects = True
 
-    def __init__(self):
+    def __init__(self, gain=0.0, learnt=True):
         super().__init__()
-        self.gain = nn.Parameter(torch.zeros(()))
+        self.gain = nn.Parameter(torch.tensor(float(gain)), requires_grad=learnt)
 
     def before_loop(self, state):
         """Remember z0 at loop 0; add it to every later loop's beginning.

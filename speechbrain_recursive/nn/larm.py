@@ -1,0 +1,269 @@
+"""LARM: front-end, rotary Transformer blocks, and the seams that condition its loop.
+
+Paper: "Test-Time Compute Scaling for ASR with Depth-Conditioned Looped Transformers". The loop itself is
+:class:`~speechbrain_recursive.nn.encoder.RecursiveEncoder`'s under ``cycle(n, loops)``, the head the
+recogniser's; with no seams it is the naive loop of Eq. 1.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.conditioning.depth import Clock, DepthEmbedding, DepthMLP, FiLM
+from speechbrain_recursive.nn.conditioning.feedback import PosteriorFeedback
+from speechbrain_recursive.nn.conditioning.injection import StateInjection
+from speechbrain_recursive.nn.families import Transformer
+from speechbrain_recursive.nn.padding import pad_mask
+
+DEPTH = {
+    "none": None,
+    "embedding": DepthEmbedding,
+    "mlp": DepthMLP,
+    "film": FiLM,
+}
+
+
+def conditioning(
+    d_model,
+    n_tokens,
+    loops,
+    interval,
+    depth="film",
+    feedback="previous",
+    clock=True,
+    gain=0.1,
+    learn_gains=True,
+):
+    """The seams of LARM's recurrent block, from h(n) to z(n) (section 3.2.3 and 3.2.4).
+
+    ``z(n) = FiLM_n(h(n) + a z0 + b shift(P softmax(head(h(n)))) + clock(n mod interval))``
+
+    Arguments
+    ---------
+    d_model : int
+    n_tokens : int
+        Size of the vocabulary.
+    loops : int
+        Loops that are trained for, N.
+    interval : int
+        Loops from one checkpoint to the next, K.
+    depth : str
+        Depth conditioning: ``film``, ``mlp``, ``embedding`` or ``none`` (Table 3b).
+    feedback : str
+        ``previous`` or ``current`` frame, or ``none`` (Table 3c).
+    clock : bool
+        Whether there is a supervision clock.
+    gain : float
+        Initial value of a and b.
+    learn_gains : bool
+        Whether a and b are learnt.
+
+    Returns
+    -------
+    list of Seam
+        None of one loop alone, which conditions nothing.
+
+    Raises
+    ------
+    UserError
+        If ``depth`` or ``feedback`` is unknown.
+
+    Example
+    -------
+    >>> [type(seam).__name__ for seam in conditioning(16, 30, loops=12, interval=4)]
+    ['PosteriorFeedback', 'StateInjection', 'Clock', 'FiLM']
+    """
+    if depth not in DEPTH:
+        raise UserError(f"depth conditioning '{depth}' is none of {', '.join(DEPTH)}")
+    if loops == 1:
+        return []
+    seams = []
+    if feedback != "none":
+        seams.append(PosteriorFeedback(n_tokens, d_model, feedback, gain, learn_gains))
+    seams.append(StateInjection(gain, learn_gains))
+    if clock:
+        seams.append(Clock(interval, d_model))
+    if DEPTH[depth] is not None:
+        seams.append(DEPTH[depth](loops, d_model))
+    return seams
+
+
+class ConvSubsampling(nn.Module):
+    """Two 3x3 convolutions of stride 2 with SiLU: four times fewer frames (Appendix B.1).
+
+    What lies past an utterance's end is zero to it, alone and in a batch.
+
+    Arguments
+    ---------
+    channels : int
+
+    Example
+    -------
+    >>> x, frames = ConvSubsampling(4)(torch.rand(2, 101, 80), torch.tensor([101, 60]))
+    >>> x.shape, frames.tolist()
+    (torch.Size([2, 26, 80]), [26, 15])
+    """
+
+    def __init__(self, channels=64):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(size, channels, kernel_size=3, stride=2, padding=1) for size in (1, channels)
+        )
+
+    def forward(self, features, frames):
+        """Subsample.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            [B, T, F].
+        frames : torch.LongTensor
+            Absolute frame counts [B].
+
+        Returns
+        -------
+        torch.Tensor
+            [B, ceil(T / 4), channels * ceil(F / 4)].
+        torch.LongTensor
+            Absolute frame counts [B] after subsampling.
+        """
+        x = features[:, None]
+        for conv in self.convs:
+            x = x.masked_fill(pad_mask(frames, x.shape[2])[:, None, :, None], 0.0)
+            x = nn.functional.silu(conv(x))
+            frames = (frames + 1) // 2
+        return x.transpose(1, 2).flatten(2), frames
+
+
+class RopeBlock(nn.Module):
+    """Pre-norm block: fused attention with rotary positions, then GELU (Appendix A.2, Eq. 15 to 18).
+
+    Arguments
+    ---------
+    d_model : int
+    nhead : int
+    d_ffn : int
+    dropout : float
+        On what attention and feed-forward add; attention itself has none, which keeps it fused.
+    """
+
+    def __init__(self, d_model, nhead, d_ffn, dropout=0.0):
+        super().__init__()
+        self.nhead = nhead
+        self.norm1 = nn.LayerNorm(d_model)
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.out = nn.Linear(d_model, d_model)
+        self.norm2 = nn.LayerNorm(d_model)
+        self.up = nn.Linear(d_model, d_ffn)
+        self.down = nn.Linear(d_ffn, d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x, rotary, allowed=None):
+        """Apply the block.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            [B, T, d].
+        rotary : torch.Tensor
+            Cosines and sines as :func:`rotary_table` gives them [1, T, d / nhead].
+        allowed : torch.BoolTensor, optional
+            True where attention is allowed, broadcast to [B, heads, T, T].
+
+        Returns
+        -------
+        torch.Tensor
+            [B, T, d].
+        """
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3 * self.nhead, -1)).transpose(1, 2).chunk(3, 1)
+        q, k = (_rotate(each, rotary).to(v.dtype) for each in (q, k))
+        heard = scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        x = x + self.dropout(self.out(heard.transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.down(gelu(self.up(self.norm2(x)))))
+
+
+class RopeEncoder(nn.Module):
+    """A bank of :class:`RopeBlock` and a final norm, for a ``RecursiveEncoder`` to run.
+
+    Arguments
+    ---------
+    num_layers : int
+    d_model : int
+    nhead : int
+    d_ffn : int
+    dropout : float
+    base : float
+        Of the rotary positions.
+    layerdrop_prob : float
+        Probability with which a step is skipped in training.
+
+    Raises
+    ------
+    UserError
+        If the heads do not divide the width into even parts.
+
+    Example
+    -------
+    >>> from speechbrain_recursive.nn.encoder import RecursiveEncoder
+    >>> from speechbrain_recursive.nn.schedule import cycle
+    >>> encoder = RecursiveEncoder(RopeEncoder(2, d_model=16, nhead=2, d_ffn=64), cycle(2, 3))
+    >>> encoder(torch.rand(2, 10, 16), loops=5)[0].shape
+    torch.Size([2, 10, 16])
+    """
+
+    output_hidden_states = False
+
+    def __init__(self, num_layers, d_model, nhead, d_ffn, dropout=0.0, base=10000.0, layerdrop_prob=0.0):
+        super().__init__()
+        if d_model % (2 * nhead):
+            raise UserError(f"rotary positions need heads of even width: d_model {d_model}, nhead {nhead}")
+        self.layers = nn.ModuleList(
+            RopeBlock(d_model, nhead, d_ffn, dropout) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(d_model)
+        self.layerdrop_prob = layerdrop_prob
+        self.family = Rope(d_model // nhead, base)
+
+
+class Rope(Transformer):
+    """How :class:`RopeBlock` is called: rotary table and masks once for all steps.
+
+    Arguments
+    ---------
+    size : int
+        Width of a head.
+    base : float
+    """
+
+    def __init__(self, size, base):
+        self.size = size
+        self.base = base
+
+    def prepare(self, src, *args, **kwargs):
+        """As the Transformer's, with the rotary table [1, T, size] for positions."""
+        state = super().prepare(src, *args, **kwargs)
+        return replace(state, pos=rotary_table(src.shape[1], self.size, self.base, src.device))
+
+    def call(self, state, layer):
+        """Apply one block; fused attention gives no weights."""
+        forbidden = None if state.pad is None else state.pad[:, None, None]
+        if state.mask is not None:
+            forbidden = state.mask if forbidden is None else state.mask | forbidden
+        return layer(state.x, state.pos, None if forbidden is None else ~forbidden), None
+
+
+def rotary_table(time, size, base, device=None):
+    """Cosines, then sines, of ``t * base ** (-2 i / size)`` for i below size / 2 [1, time, size]."""
+    rates = base ** (-torch.arange(0, size, 2, device=device) / size)
+    angles = torch.arange(time, device=device)[:, None] * rates
+    return torch.cat([angles.cos(), angles.sin()], -1)[None]
+
+
+def _rotate(x, rotary):
+    """Rotate the pairs (i, i + size / 2) of x [B, heads, T, size] by their angles."""
+    cos, sin = rotary.chunk(2, -1)
+    left, right = x.chunk(2, -1)
+    return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)

@@ -1,0 +1,53 @@
+"""Augmentation of features that SpeechBrain's augmenter does not bring."""
+
+import torch
+from torch import nn
+
+
+class TimeMasks(nn.Module):
+    """SpecAugment's time masks, each up to a part of the utterance's own length.
+
+    For SpeechBrain's ``Augmenter``, on features that are normalised by utterance, so that the zeros which
+    fill the masks are the utterance's mean.
+
+    Arguments
+    ---------
+    count : int
+        Masks of each utterance.
+    ratio : float
+        The longest mask's part of the utterance.
+
+    Example
+    -------
+    >>> masked = TimeMasks(count=2, ratio=0.1)(torch.ones(1, 100, 8), torch.ones(1))
+    >>> 80 <= int(masked[0, :, 0].sum()) <= 100
+    True
+    """
+
+    def __init__(self, count=2, ratio=0.05):
+        super().__init__()
+        self.count = count
+        self.ratio = ratio
+
+    def forward(self, x, lengths):
+        """Mask.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            [B, T, F].
+        lengths : torch.Tensor
+            Relative lengths [B].
+
+        Returns
+        -------
+        torch.Tensor
+            [B, T, F].
+        """
+        draw = torch.rand(2, len(x), self.count, 1, device=x.device)
+        frames = (lengths * x.shape[1])[:, None, None]
+        width = draw[0] * self.ratio * frames
+        start = draw[1] * (frames - width)
+        time = torch.arange(x.shape[1], device=x.device)
+        masked = ((time >= start) & (time < start + width)).any(1)
+        return x.masked_fill(masked[:, :, None], 0.0)
