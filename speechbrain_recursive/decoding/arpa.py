@@ -80,7 +80,7 @@ def read_unigrams(path):
                 if b"\\end\\" not in file.read():
                     raise ValueError("it is cut short: there is no \\end\\")
         except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise UserError(f"{path} is no n-gram that KenLM can read: {error}") from None
+            raise UserError(f"{path} cannot be read as an n-gram: {error}") from None
     return [word for word in words if word.lower() not in (UNK, BOS, EOS)]
 
 

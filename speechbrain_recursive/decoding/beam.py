@@ -131,7 +131,7 @@ class NgramBeam:
 def read_lexicon(tokeniser, ngram):
     """The words of an n-gram, all of which the tokeniser can spell.
 
-    KenLM is not asked, which would load a large n-gram for minutes, so that a run can refuse one before it
+    KenLM, which loads a large n-gram for minutes, is not asked, so that a run can refuse one before it
     trains.
 
     Arguments

@@ -41,7 +41,7 @@ def test_unigrams_of_all_formats(tmp_path):
         (lambda text: text.replace(b"\tB\t", b"\t\xff\t"), "decode"),
         (lambda text: gzip.compress(text)[:60], "end-of-stream"),
         (lambda text: gzip.compress(text)[:20] + b"\xff" * 200, "decompressing"),
-        (lambda text: b"\x1f\x8bno gzip", "Unknown compression method"),
+        (lambda text: b"\x1f\x8b is no gzip", "Unknown compression method"),
         (lambda text: BINARY + b" format version 5\n\0", "binary without its words"),
         (lambda text: b"", "neither"),
     ],
@@ -49,7 +49,7 @@ def test_unigrams_of_all_formats(tmp_path):
 def test_what_kenlm_would_refuse_is_refused_with_its_name(damage, said, tmp_path):
     path = estimate_ngram(["A B", "C"], tmp_path / "lm.arpa", 2)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=rf"lm\.arpa is no n-gram that KenLM can read: .*{said}"):
+    with pytest.raises(UserError, match=rf"lm\.arpa cannot be read as an n-gram: .*{said}"):
         read_unigrams(path)
     with pytest.raises(RuntimeError):
         KenLM(str(path), Dictionary(["A"]))

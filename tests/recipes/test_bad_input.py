@@ -113,7 +113,7 @@ def test_an_ngram_of_other_letters_before_training(refused, untrained, tmp_path)
 def test_an_ngram_that_is_cut_short_before_training(refused, untrained, tmp_path):
     arpa = estimate_ngram(["THE CAT"], tmp_path / "cut.arpa", order=2)
     arpa.write_bytes(arpa.read_bytes()[:-10])
-    assert f"{arpa} is no n-gram that KenLM can read: it is cut short" in refused("ngram", arpa)
+    assert f"{arpa} cannot be read as an n-gram: it is cut short" in refused("ngram", arpa)
 
 
 @pytest.fixture
