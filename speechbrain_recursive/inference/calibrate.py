@@ -19,7 +19,7 @@ RESULT = "calibration.json"
 
 
 def attach(model, halting):
-    """Let a recogniser's recurrent block end rows early.
+    """Let a recogniser's recurrent block end rows early, before its other seams see what a loop left.
 
     Arguments
     ---------
@@ -35,8 +35,8 @@ def attach(model, halting):
     """
     name = _block(model)
     seams = model.transformer.encoder.seams
-    there = seams[name] if name in seams else nn.ModuleList()
-    seams[name] = there.append(halting.train(model.training))
+    there = seams[name] if name in seams else ()
+    seams[name] = nn.ModuleList([halting.train(model.training), *there])
 
 
 def calibrated(folder):
@@ -51,14 +51,15 @@ def calibrated(folder):
     if not path.is_file():
         raise UserError(f"{folder} has no {RESULT}: run speechbrain-recursive calibrate {folder}")
     found = json.loads(path.read_text(encoding="utf-8"))
-    return Halting(found["criterion"], found["threshold"])
+    return Halting(found["criterion"], found["threshold"], found["every"])
 
 
 def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     """Choose the threshold of :func:`attach` on a dev set and write it to ``calibration.json``.
 
-    Every utterance is decoded at each loop count, and its criterion is measured after each loop; since
-    no utterance depends on its batch, any threshold's result follows from these.
+    Every utterance is decoded at each loop count, and its criterion is measured after each loop, or at
+    each checkpoint where the recipe has an ``interval``; since no utterance depends on its batch, any
+    threshold's result follows from these.
 
     Arguments
     ---------
@@ -76,7 +77,7 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     Returns
     -------
     dict
-        ``criterion``, ``threshold``, ``split``, ``full``, ``adaptive`` and ``fixed``; each of the latter
+        ``criterion``, ``threshold``, ``every``, ``split``, ``full``, ``adaptive`` and ``fixed``; each of the latter
         three with its average ``loops`` and ``wer`` (``fixed``: the whole counts below and above the
         adaptive average, and the error of mixing them to the same average).
 
@@ -91,14 +92,16 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     split = split or hparams["dev_splits"][0]
     manifest = folder / "manifests" / f"{split}.csv"
     loops = loops or model.schedule.loops[_block(model)]
+    every = hparams.get("interval", 1)
+    counts = torch.tensor([*range(every, loops, every), loops])
     loader = eval_loader(make_dataset([manifest], tokeniser, model.sample_rate))
-    triples, values = _measure(model, tokeniser, loader, criterion, loops)
+    triples, values = _measure(model, tokeniser, loader, criterion, loops, every)
     rates = [error_rate(column) for column in triples]
     wers = [rate.wer for rate in rates]
     errors, words = torch.tensor([rate.errors for rate in rates]), sum(rates[0].lengths)
     threshold, average, wer = 0.0, float(loops), wers[-1]
-    for candidate in _thresholds(values[:-1]):
-        exits = _exits(values, candidate)
+    for candidate in _thresholds(values):
+        exits = counts[_exits(values, candidate)]
         rate = 100 * float(errors.gather(0, exits[None] - 1).sum()) / words
         if rate <= wers[-1] + allowed and float(exits.float().mean()) < average:
             threshold, average, wer = candidate, float(exits.float().mean()), rate
@@ -108,6 +111,7 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     found = {
         "criterion": criterion,
         "threshold": threshold,
+        "every": every,
         "split": split,
         "full": {"loops": loops, "wer": wers[-1]},
         "adaptive": {"loops": average, "wer": wer},
@@ -144,20 +148,24 @@ def as_text(found):
 class _Meter(Halting):
     """Ends no row, but keeps the criterion [B] of every loop that was made."""
 
-    def __init__(self, criterion):
-        super().__init__(criterion)
+    def __init__(self, criterion, every):
+        super().__init__(criterion, every=every)
         self.values = []
 
     def done(self, state):
-        self.values.append(self.measure(state))
+        if (state.step.loop + 1) % self.every == 0:
+            self.values.append(self.measure(state))
 
 
 @torch.no_grad()
-def _measure(model, tokeniser, loader, criterion, loops):
-    """By loop count: (id, reference, hypothesis) of each utterance, and its criterion [N]."""
-    meter = _Meter(criterion)
+def _measure(model, tokeniser, loader, criterion, loops, every):
+    """By loop count (id, reference, hypothesis) of each utterance; by exit its criterion [N].
+
+    The last exit is taken whatever the criterion says, so it has none.
+    """
+    meter = _Meter(criterion, every)
     attach(model, meter)
-    triples, values = [[] for _ in range(loops)], [[] for _ in range(loops)]
+    triples, values = [[] for _ in range(loops)], [[] for _ in range(every, loops, every)]
     for batch in loader:
         for count in range(1, loops + 1):
             meter.values.clear()
@@ -167,8 +175,8 @@ def _measure(model, tokeniser, loader, criterion, loops):
                 text = "" if batch.unreadable[row] else tokeniser.decode(ids)
                 units = tokeniser.units(batch.wrd[row]), tokeniser.units(text)
                 triples[count - 1].append((batch.id[row], *units))
-        for loop, value in enumerate(meter.values):
-            values[loop].append(value)
+        for exit_values, value in zip(values, meter.values, strict=False):
+            exit_values.append(value)
     return triples, [torch.cat(parts) for parts in values]
 
 
@@ -181,10 +189,10 @@ def _thresholds(values):
 
 
 def _exits(values, threshold):
-    """The loop after which each utterance leaves [N], from criteria by loop [L][N]."""
+    """The exit at which each utterance leaves [N], from criteria by exit [E][N]; the last has none."""
     done = torch.stack(values) < threshold
-    done[-1] = True
-    return done.int().argmax(0) + 1
+    last = torch.ones_like(done[:1])
+    return torch.cat([done, last]).int().argmax(0)
 
 
 def _block(model):

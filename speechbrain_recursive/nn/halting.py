@@ -43,8 +43,9 @@ class Halting(Seam):
         latter two read token posteriors and need a model with a CTC head.
     threshold : float
         Rows below it are done; 0 never ends a row.
-    least : int
-        Loops that every row makes.
+    every : int
+        Rows leave only after loops that it divides, and what counts as change is the change since the
+        last such loop: the interval of a model whose exits are supervised at intervals.
 
     Raises
     ------
@@ -63,21 +64,23 @@ class Halting(Seam):
     True
     """
 
-    def __init__(self, criterion="kl", threshold=0.0, least=1):
+    def __init__(self, criterion="kl", threshold=0.0, every=1):
         super().__init__()
         if criterion not in CRITERIA:
             raise UserError(f"criterion '{criterion}' is none of {', '.join(CRITERIA)}")
         self.criterion = criterion
         self.threshold = threshold
-        self.least = least
+        self.every = every
 
     def before_loop(self, state):
-        """Remember the state that the loop begins with."""
+        """Remember the state after the last loop at which rows could leave."""
+        if state.step.loop % self.every:
+            return state
         return replace(state, memory={**state.memory, "before": state.x})
 
     def done(self, state):
         """Rows whose criterion is below the threshold."""
-        if self.training or self.threshold <= 0 or state.step.loop + 1 < self.least:
+        if self.training or self.threshold <= 0 or (state.step.loop + 1) % self.every:
             return None
         return self.measure(state) < self.threshold
 

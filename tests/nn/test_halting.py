@@ -84,10 +84,24 @@ def test_no_row_leaves_at_threshold_zero_or_in_training():
     torch.testing.assert_close(run(always.eval()), run(never, loops=1))
 
 
-def test_the_least_number_of_loops():
+def test_rows_leave_at_checkpoints_alone():
     torch.testing.assert_close(
-        run(encoder("cosine", 3.0, least=4)), run(encoder("cosine", 0.0), loops=4)
+        run(encoder("cosine", 3.0, every=4)), run(encoder("cosine", 0.0), loops=4)
     )
+
+
+def test_change_is_measured_from_checkpoint_to_checkpoint():
+    x, frames, model = X[:1], FRAMES[:1], encoder("cosine", 0.0)
+    with torch.no_grad():
+        taps = model.run(begin(model, x, frames), taps=(0, 3, 6)).taps
+    first, second = (
+        float(1 - torch.cosine_similarity(taps[i], taps[i + 3], dim=-1).mean()) for i in (0, 3)
+    )
+    assert second < first
+    between = encoder("cosine", (first + second) / 2, every=3)
+    torch.testing.assert_close(run(between, x, frames, loops=9), run(model, x, frames, loops=6))
+    above = encoder("cosine", 1.1 * first, every=3)
+    torch.testing.assert_close(run(above, x, frames, loops=9), run(model, x, frames, loops=3))
 
 
 def test_unknown_criterion():
