@@ -110,7 +110,7 @@ def download_aishell(data_folder, url=AISHELL_URL, md5=AISHELL_MD5):
 def download_ngram(path, url=NGRAM_URL):
     """Fetch one of the n-grams that OpenSLR offers for LibriSpeech.
 
-    OpenSLR gives no sums for them. What is checked is the CRC that a gzip carries.
+    What is checked is the CRC that a gzip carries, which tells a damaged file from a whole one.
 
     Arguments
     ---------
