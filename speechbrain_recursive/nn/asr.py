@@ -49,7 +49,7 @@ class RecursiveTransformerASR(TransformerASR):
     grad_loops : int, optional
         Back-propagate through the last so many loops alone.
     encoder : torch.nn.Module, optional
-        Layers to run in place of stock ones, such as :class:`~speechbrain_recursive.nn.larm.RopeEncoder`.
+        Layers to run in place of stock ones, such as LARM's ``RopeEncoder``.
     **stock
         ``TransformerASR``'s arguments, without ``num_encoder_layers``.
 

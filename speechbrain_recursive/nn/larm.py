@@ -219,10 +219,10 @@ class RopeEncoder(nn.Module):
     def __init__(self, num_layers, d_model, nhead, d_ffn, dropout=0.0, base=10000.0, layerdrop_prob=0.0):
         super().__init__()
         if d_model % (2 * nhead):
-            raise UserError(f"rotary positions need heads of even width: d_model {d_model}, nhead {nhead}")
-        self.layers = nn.ModuleList(
-            RopeBlock(d_model, nhead, d_ffn, dropout) for _ in range(num_layers)
-        )
+            raise UserError(
+                f"rotary positions need heads of even width: d_model {d_model}, nhead {nhead}"
+            )
+        self.layers = nn.ModuleList(RopeBlock(d_model, nhead, d_ffn, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(d_model)
         self.layerdrop_prob = layerdrop_prob
         self.family = Rope(d_model // nhead, base)
@@ -245,7 +245,11 @@ class Rope(Transformer):
     def prepare(self, src, *args, **kwargs):
         """As the Transformer's, with the rotary table [1, T, size] for positions."""
         state = super().prepare(src, *args, **kwargs)
-        return replace(state, pos=rotary_table(src.shape[1], self.size, self.base, src.device))
+        mask = state.mask
+        if mask is not None and mask.is_floating_point():
+            mask = mask.isneginf()  # as SpeechBrain's causal mask is
+        table = rotary_table(src.shape[1], self.size, self.base, src.device)
+        return replace(state, mask=mask, pos=table)
 
     def call(self, state, layer):
         """Apply one block; fused attention gives no weights."""

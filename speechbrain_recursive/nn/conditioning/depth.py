@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
@@ -69,8 +68,8 @@ class FiLM(Seam):
         """Scale and shift the state x [B, T, d] of every loop's beginning but the first's."""
         if state.step.loop == 0:
             return state
-        depth = _depth(state, self.loops)
-        return replace(state, x=(1 + self.scale(depth)) * state.x + self.bias(depth))
+        scale, bias = (_at(state.step.loop / self.loops, network) for network in (self.scale, self.bias))
+        return replace(state, x=(1 + scale) * state.x + bias)
 
 
 class DepthMLP(Seam):
@@ -99,7 +98,7 @@ class DepthMLP(Seam):
         """Add it to the state x [B, T, d] of every loop's beginning but the first's."""
         if state.step.loop == 0:
             return state
-        return replace(state, x=state.x + self.bias(_depth(state, self.loops)))
+        return replace(state, x=state.x + _at(state.step.loop / self.loops, self.bias))
 
 
 class DepthEmbedding(Seam):
@@ -141,9 +140,9 @@ class DepthEmbedding(Seam):
         return replace(state, x=state.x + table[n - 1])
 
 
-def _depth(state, loops):
-    """n / loops as a tensor [1] of the state's kind."""
-    return torch.full((1,), state.step.loop / loops, device=state.x.device)
+def _at(depth, network):
+    """What a network gives for a depth [d], in the type of its weights."""
+    return network(network[0].weight.new_full((1,), depth))
 
 
 def _network(d_model, hidden):
