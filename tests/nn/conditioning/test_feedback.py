@@ -1,0 +1,62 @@
+"""Posterior feedback: what it reads, where it puts it, and what it refuses."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.conditioning.feedback import PosteriorFeedback
+from speechbrain_recursive.nn.encoder import RecursiveEncoder
+from speechbrain_recursive.nn.schedule import Step, latent
+from speechbrain_recursive.nn.state import State
+
+
+def heard(mode, x, readout):
+    """What feedback with a random projection adds to x."""
+    torch.manual_seed(0)
+    seam = PosteriorFeedback(5, 16, mode, gain=0.5)
+    torch.nn.init.normal_(seam.project.weight)
+    state = State(x, step=Step(1, 0, 1, "recurrent"), readout=readout)
+    return seam.before_loop(state).x - x, 0.5 * seam.project(readout(x).softmax(-1))
+
+
+def test_the_previous_frame_is_heard_and_the_first_hears_nothing(batch):
+    added, posteriors = heard("previous", batch, torch.nn.Linear(16, 5))
+    assert added[:, 0].eq(0).all()
+    torch.testing.assert_close(added[:, 1:], posteriors[:, :-1], atol=1e-6, rtol=0)
+
+
+def test_each_frame_hears_itself(batch):
+    added, posteriors = heard("current", batch, torch.nn.Linear(16, 5))
+    torch.testing.assert_close(added, posteriors, atol=1e-6, rtol=0)
+
+
+def test_an_utterance_of_one_frame(batch):
+    added, _ = heard("previous", batch[:, :1], torch.nn.Linear(16, 5))
+    assert added.eq(0).all()
+
+
+def test_gain_can_be_fixed_and_is_not_zero():
+    assert PosteriorFeedback(5, 16).gain.requires_grad
+    assert not PosteriorFeedback(5, 16, learnt=False).gain.requires_grad
+    with pytest.raises(UserError, match="a gain other than 0"):
+        PosteriorFeedback(5, 16, gain=0.0)
+
+
+def test_refuses_an_unknown_mode():
+    with pytest.raises(UserError, match=r"^feedback 'next' is none of previous, current$"):
+        PosteriorFeedback(5, 16, "next")
+
+
+def test_an_encoder_without_a_head_is_told_so(stock, batch):
+    encoder = RecursiveEncoder(stock(1), latent(1, 2, 0, 0), {"recurrent": [PosteriorFeedback(5, 16)]})
+    with pytest.raises(ValueError, match="a model with a CTC head"):
+        encoder(batch)
+    state = replace(encoder.family.prepare(batch), readout=torch.nn.Linear(16, 5))
+    assert encoder.run(state).state.x.shape == batch.shape
+
+
+def test_the_head_is_not_registered_twice(reader):
+    model = reader("transformer", "latent", lambda: [PosteriorFeedback(5, 16)])
+    assert [name for name in model.state_dict() if "head" in name] == ["head.weight", "head.bias"]
