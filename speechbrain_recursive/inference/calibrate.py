@@ -35,7 +35,7 @@ def attach(model, halting):
     """
     name = _block(model)
     seams = model.transformer.encoder.seams
-    there = seams[name] if name in seams else ()
+    there = dict(seams).get(name, ())
     seams[name] = nn.ModuleList([halting.train(model.training), *there])
 
 
@@ -77,9 +77,9 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     Returns
     -------
     dict
-        ``criterion``, ``threshold``, ``every``, ``split``, ``full``, ``adaptive`` and ``fixed``; each of the latter
-        three with its average ``loops`` and ``wer`` (``fixed``: the whole counts below and above the
-        adaptive average, and the error of mixing them to the same average).
+        ``criterion``, ``threshold``, ``every``, ``split``, ``full``, ``adaptive`` and ``fixed``; each of
+        the latter three with its average ``loops`` and ``wer`` (``fixed``: the whole counts below and
+        above the adaptive average, and the error of mixing them to the same average).
 
     Raises
     ------

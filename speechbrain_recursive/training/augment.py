@@ -7,8 +7,8 @@ from torch import nn
 class TimeMasks(nn.Module):
     """SpecAugment's time masks, each up to a part of the utterance's own length.
 
-    For SpeechBrain's ``Augmenter``, on features that are normalised by utterance, so that the zeros which
-    fill the masks are the utterance's mean.
+    For SpeechBrain's ``Augmenter``, on features that are normalised by utterance: the zeros that fill
+    the masks are then the utterance's mean.
 
     Arguments
     ---------
@@ -48,6 +48,6 @@ class TimeMasks(nn.Module):
         frames = (lengths * x.shape[1])[:, None, None]
         width = draw[0] * self.ratio * frames
         start = draw[1] * (frames - width)
-        time = torch.arange(x.shape[1], device=x.device)
+        time = torch.arange(x.shape[1], device=x.device) + 0.5  # a frame's middle
         masked = ((time >= start) & (time < start + width)).any(1)
         return x.masked_fill(masked[:, :, None], 0.0)

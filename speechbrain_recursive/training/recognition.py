@@ -182,16 +182,14 @@ class Recognition(Brain):
         second = torch.ones(1, device=self.device)
         silence = torch.zeros(1, hparams.sample_rate, device=self.device)
         chunks = DynChunkTrainConfig(chunk_size=8) if hparams.dynamic_chunks else None
-        for loops in hparams.eval_loops:
+        trained = [hparams.loop_policy.at_inference(second)]
+        tries = {"the recogniser cannot run": trained, "eval_loops": trained + hparams.eval_loops}
+        for what, counts in tries.items():
             try:
-                model.at(loops)
-            except ValueError as error:
-                raise UserError(f"eval_loops: {error}") from error
-        try:
-            loops = hparams.loop_policy.at_inference(second)
-            model(silence, second, loops=loops, dynchunktrain_config=chunks)
-        except (ValueError, RuntimeError) as error:
-            raise UserError(f"the recogniser cannot run: {one_line(error)}") from error
+                deepest = max(counts, key=lambda loops: len(model.at(loops)))
+                model(silence, second, loops=deepest, dynchunktrain_config=chunks)
+            except (ValueError, RuntimeError) as error:
+                raise UserError(f"{what}: {one_line(error)}") from error
 
     def _loops(self, wavs, wav_lens, training):
         """Loop counts of a batch: drawn in training, the policy's own for inference otherwise."""
@@ -206,7 +204,7 @@ class Recognition(Brain):
         policy, at = self.hparams.loop_policy, self.hparams.model.at
         exits, schedule = self.hparams.objective.exits(at(policy.trained)), at(loops)
         ends = {schedule.ends(name)[-1] for name in schedule.loops}
-        return policy.supervises(loops) or bool(ends) and ends <= exits
+        return policy.supervises(loops) or (bool(ends) and ends <= exits)
 
     def _joint_search(self, text):
         """The joint search with the recipe's language models, or None without an attention decoder."""
