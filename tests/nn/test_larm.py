@@ -28,7 +28,7 @@ from speechbrain_recursive.nn.larm import (
 )
 from speechbrain_recursive.nn.padding import pad_mask
 from speechbrain_recursive.nn.recogniser import Recogniser
-from speechbrain_recursive.nn.schedule import cycle
+from speechbrain_recursive.nn.schedule import cycle, latent
 from speechbrain_recursive.objectives.checkpoints import SparseCTC
 
 MELS, WIDTH, HEADS, TOKENS, BASE = 6, 8, 2, 6, 50.0
@@ -53,16 +53,17 @@ def double():
     torch.set_default_dtype(torch.float32)
 
 
-def larm(**options):
+def larm(schedule=None, **options):
     """A small LARM with a CTC head, in which no weight has its starting value."""
     torch.manual_seed(0)
+    schedule = schedule or cycle(2, LOOPS)
     seams = conditioning(WIDTH, TOKENS, LOOPS, INTERVAL, **options)
     transformer = RecursiveTransformerASR(
         TOKENS,
         3 * math.ceil(MELS / 4),
-        cycle(2, LOOPS),
+        schedule,
         {"recurrent": seams},
-        encoder=RopeEncoder(2, WIDTH, HEADS, 4 * WIDTH, base=BASE),
+        encoder=RopeEncoder(schedule.n_layers, WIDTH, HEADS, 4 * WIDTH, base=BASE),
         d_model=WIDTH,
         nhead=HEADS,
         num_decoder_layers=0,
@@ -254,6 +255,25 @@ class TestReference:
                 continue  # a decoder's, which CTC alone has not
             assert other.abs().max() > 1e-4, f"{name} has no gradient to compare"
             torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5, msg=f"{name}: {{}}".format)
+
+
+@pytest.mark.parametrize("schedule", [cycle(2, LOOPS), latent(2, LOOPS, 1, 1)], ids=["cycle", "latent"])
+@pytest.mark.parametrize("counts", [None, torch.tensor([2, 4, 1])], ids=["all", "rows"])
+def test_an_exit_is_a_run_of_so_many_loops(schedule, counts):
+    """With coda and head; rows that had left earlier give at every later exit what they left with."""
+    model = larm(schedule)
+    steps = schedule.ends("recurrent")
+    with torch.no_grad():
+        exits = recognise(model, utterances(), counts, steps).exits
+        assert sorted(exits) == list(steps)
+        for loop, step in enumerate(steps, start=1):
+            own = loop if counts is None else counts.clamp(max=loop)
+            shorter = recognise(model, utterances(), own, ())
+            for row, frames in enumerate(shorter.frames):
+                seen, expected = exits[step][row, :frames], shorter.log_probs[row, :frames]
+                torch.testing.assert_close(seen, expected, atol=1e-5, rtol=0)
+        firsts = [exits[step][1, :3] for step in steps]
+        assert min((a - b).abs().max() for a, b in pairwise(firsts)) > 0.01
 
 
 def rope(layers=2, loops=3, seams=None, **options):

@@ -186,3 +186,27 @@ def test_bf16_autocast_gives_float_posteriors_and_finite_gradients():
     (out.log_probs[..., 0].sum() + out.decoded[..., 0].sum()).backward()
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(grad.isfinite().all() for grad in grads)
+
+
+@pytest.mark.parametrize("name", ["transformer", "conformer", "branchformer"])
+def test_an_exit_is_a_run_of_so_many_loops(name):
+    """The coda and the head read it as if the loop had been the last."""
+    model, waves = build(name), padded(utterances())
+    steps = model.schedule.ends("recurrent")
+    with torch.no_grad():
+        out = model(*waves, taps=[0], exits=steps)
+        assert sorted(out.exits) == list(steps) == [1, 2, 3]
+        assert list(out.taps) == [0]
+        for loop, step in enumerate(steps, start=1):
+            expected = model(*waves, loops=loop)
+            for seen, own, n in zip(out.exits[step], expected.log_probs, out.frames, strict=True):
+                torch.testing.assert_close(seen[:n], own[:n], atol=1e-5, rtol=0)
+    assert out.exits[1].dtype == torch.float32
+    assert not torch.allclose(out.exits[1], out.exits[3], atol=1e-2)
+
+
+def test_the_exit_after_the_last_step_is_the_output():
+    model, waves = build("transformer"), padded(utterances())
+    out = model(*waves, exits=model.schedule.ends("coda"))
+    assert out.exits[4] is out.log_probs
+    assert model(*waves).exits == {}
