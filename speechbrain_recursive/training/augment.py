@@ -5,7 +5,7 @@ from torch import nn
 
 
 class TimeMasks(nn.Module):
-    """SpecAugment's time masks, each up to a part of the utterance's own length.
+    """SpecAugment's time masks, none longer than a part of the utterance itself.
 
     For SpeechBrain's ``Augmenter``, on features that are normalised by utterance: the zeros that fill
     the masks are then the utterance's mean.
@@ -14,19 +14,22 @@ class TimeMasks(nn.Module):
     ---------
     count : int
         Masks of each utterance.
+    width : int
+        The longest mask, in frames.
     ratio : float
-        The longest mask's part of the utterance.
+        The longest mask as a part of its utterance.
 
     Example
     -------
-    >>> masked = TimeMasks(count=2, ratio=0.1)(torch.ones(1, 100, 8), torch.ones(1))
+    >>> masked = TimeMasks(count=2, width=100, ratio=0.1)(torch.ones(1, 100, 8), torch.ones(1))
     >>> 80 <= int(masked[0, :, 0].sum()) <= 100
     True
     """
 
-    def __init__(self, count=2, ratio=0.05):
+    def __init__(self, count, width, ratio):
         super().__init__()
         self.count = count
+        self.width = width
         self.ratio = ratio
 
     def forward(self, x, lengths):
@@ -46,7 +49,7 @@ class TimeMasks(nn.Module):
         """
         draw = torch.rand(2, len(x), self.count, 1, device=x.device)
         frames = (lengths * x.shape[1])[:, None, None]
-        width = draw[0] * self.ratio * frames
+        width = draw[0] * (self.ratio * frames).clamp(max=self.width)
         start = draw[1] * (frames - width)
         time = torch.arange(x.shape[1], device=x.device) + 0.5  # a frame's middle
         masked = ((time >= start) & (time < start + width)).any(1)

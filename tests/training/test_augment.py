@@ -11,11 +11,11 @@ from speechbrain_recursive.training.augment import TimeMasks
 FRAMES = torch.tensor([200, 120, 40])
 
 
-def masked(count, ratio, seed, width=200):
+def masked(count, ratio, seed, width=200, longest=1000):
     """True where a batch of ones was masked [3, width]."""
     torch.manual_seed(seed)
     x = torch.ones(3, width, 4)
-    out = TimeMasks(count, ratio)(x, FRAMES / width)
+    out = TimeMasks(count, longest, ratio)(x, FRAMES / width)
     assert x.eq(1).all(), "the input is left as it was"
     assert out.eq(out[..., :1]).all(), "whole frames"
     return out[..., 0] == 0
@@ -37,6 +37,11 @@ def test_one_mask_is_one_stretch_no_longer_than_its_part_of_the_utterance(ratio)
     bound = torch.tensor([math.ceil(ratio * n) for n in FRAMES.tolist()])
     assert (longest <= bound).all()
     assert (longest >= 0.9 * bound - 1).all(), "lengths reach up to the bound"
+
+
+def test_no_mask_is_longer_than_the_longest():
+    found = torch.stack([masked(1, 0.25, seed, longest=20).sum(1) for seed in range(200)]).amax(0)
+    assert found.tolist() == pytest.approx([20, 20, 10], abs=1)
 
 
 def test_masks_stay_within_the_utterance_and_reach_all_of_it():
@@ -67,7 +72,7 @@ def test_padding_does_not_matter():
 
 
 def test_it_works_in_speechbrains_augmenter():
-    augmenter = Augmenter(augmentations=[TimeMasks(2, 0.5)], concat_original=False)
+    augmenter = Augmenter(augmentations=[TimeMasks(2, 100, 0.5)], concat_original=False)
     torch.manual_seed(0)
     out, lengths = augmenter(torch.ones(3, 200, 4), FRAMES / 200)
     torch.testing.assert_close(lengths, FRAMES / 200)
