@@ -32,4 +32,6 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/encoder.py
+	$(BIN)/python benchmarks/larm.py
+	$(BIN)/python benchmarks/larm.py --compile
 	$(BIN)/python benchmarks/beam_search.py

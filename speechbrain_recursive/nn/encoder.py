@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from speechbrain.nnet.attention import RoPEMHA
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -53,13 +54,18 @@ class RecursiveEncoder(nn.Module):
         Recompute each loop's activations in the backward pass instead of keeping them.
     grad_loops : int, optional
         Back-propagate through the last so many loops of each recurrent block alone.
+    compile_layers : bool
+        Compile each layer (``torch.compile``) when it first runs. Layers of one shape share the result,
+        at all loops, batch sizes and lengths. State-dict keys stay as they are.
 
     Raises
     ------
     ValueError
         If the encoder has another number of layers than the schedule names, seams are given for a
-        block that does not exist, or ``grad_loops`` would leave what lies below the first recurrent
-        block without gradient, since no seam there injects an earlier state.
+        block that does not exist, layers are to be compiled whose ``RoPEMHA`` keeps a growing memo of
+        positions, which outdates a compilation and breaks recomputation, or ``grad_loops`` would leave
+        what lies below the first recurrent block without gradient, since no seam there injects an
+        earlier state.
 
     Example
     -------
@@ -72,7 +78,9 @@ class RecursiveEncoder(nn.Module):
     (torch.Size([2, 10, 8]), 4)
     """
 
-    def __init__(self, encoder, schedule, seams=None, recompute=False, grad_loops=None):
+    def __init__(
+        self, encoder, schedule, seams=None, recompute=False, grad_loops=None, compile_layers=False
+    ):
         super().__init__()
         if len(encoder.layers) != schedule.n_layers:
             raise ValueError(
@@ -83,6 +91,11 @@ class RecursiveEncoder(nn.Module):
         for name in seams or {}:
             if name not in names:
                 raise ValueError(f"seams for block '{name}', which the schedule {schedule} lacks")
+        if compile_layers and any(isinstance(module, RoPEMHA) for module in encoder.modules()):
+            raise ValueError(
+                "compile_layers: SpeechBrain's RoPEMHA cannot be compiled once for all lengths; "
+                "take another attention_type, or nn.larm.RopeEncoder for encoder"
+            )
         self.layers = encoder.layers
         self.norm = encoder.norm
         self.layerdrop_prob = encoder.layerdrop_prob
@@ -90,6 +103,8 @@ class RecursiveEncoder(nn.Module):
         self.family = family_of(encoder)
         for layer in self.layers:
             self.family.guard(layer)
+            if compile_layers:
+                layer.compile(dynamic=True)
         self.schedule = schedule
         self.seams = nn.ModuleDict({name: nn.ModuleList(some) for name, some in (seams or {}).items()})
         for name, some in self.seams.items():

@@ -188,6 +188,9 @@ class Recognition(Brain):
             try:
                 deepest = max(counts, key=lambda loops: len(model.at(loops)))
                 model(silence, second, loops=deepest, dynchunktrain_config=chunks)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                why = one_line(str(error).partition("\n\nSet TORCH")[0])
+                raise UserError(f"compile_layers: {why}; False runs without compiling") from error
             except (ValueError, RuntimeError) as error:
                 raise UserError(f"{what}: {one_line(error)}") from error
 

@@ -175,6 +175,10 @@ def _with_run_options(hparams_file, run_opts, overrides):
     """All that was overridden, SpeechBrain's run options that stand in the YAML included."""
     if "optimizer_step_limit" in run_opts.overridden_args:
         raise UserError("set a budget of steps with --number_of_steps, not --optimizer_step_limit")
+    if "compile_module_keys" in run_opts.overridden_args and not run_opts["compile"]:
+        raise UserError(
+            "--compile_module_keys does nothing without --compile; try --compile_layers True"
+        )
     known = run_opts.overridden_args & merge(hparams_file).keys()
     return parse_overrides(overrides) | {key: run_opts[key] for key in sorted(known)}
 

@@ -4,7 +4,6 @@ import importlib
 from pathlib import Path
 
 import pytest
-import torch
 
 
 @pytest.fixture
@@ -24,22 +23,10 @@ def test_prints_both_ratios(bench, capsys):
 @pytest.mark.parametrize("attention", ["regularMHA", "RelPosMHAXL"])
 def test_both_sides_run_24_layers(bench, attention):
     for kind in ("stock", "recursive", "recomputed"):
-        model = bench.encoder(kind, 16, attention)
+        model = bench.encoder(16, attention, kind)
         assert len(model.layers) == (24 if kind == "stock" else 8)
         runs = []
         for layer in model.layers:
             layer.register_forward_hook(lambda *_, runs=runs: runs.append(1))
         model(**bench.inputs(16, attention, 1, 4))
         assert len(runs) == 24
-
-
-@pytest.mark.parametrize("kind", ["stock", "recursive", "recomputed"])
-def test_a_step_trains(bench, kind, monkeypatch):
-    made = []
-    build = bench.encoder
-    monkeypatch.setattr(bench, "encoder", lambda *args: made.append(build(*args)) or made[0])
-    step = bench.training_step(kind, 16, "regularMHA", 1, 4)
-    before = [parameter.clone() for parameter in made[0].parameters()]
-    step()
-    moved = [not torch.equal(a, b) for a, b in zip(before, made[0].parameters(), strict=True)]
-    assert sum(moved) > 0.9 * len(moved)

@@ -2,12 +2,14 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
 from speechbrain_recursive.nn.families import family_of
+from speechbrain_recursive.nn.larm import RopeEncoder
 from speechbrain_recursive.nn.schedule import Block, Schedule, bicycle, cycle, latent, standard
 from speechbrain_recursive.nn.state import Seam, State
 
@@ -438,6 +440,61 @@ class TestGradLoops:
         encoder = RecursiveEncoder(stock(3), latent(1, 4, 1, 1), seams, grad_loops=1).train()
         with pytest.raises(ValueError, match="one loop count"):
             encoder(batch(), loops=torch.tensor([1, 2, 3, 4]))
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """The graphs that a compiler would be given; they run as they are."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    torch.compiler.reset()
+    yield graphs
+    torch.compiler.reset()
+
+
+class TestCompiled:
+    """``compile_layers``: the same numbers, and nothing is compiled twice."""
+
+    @pytest.mark.parametrize("bank", ["rope", "transformer", "conformer"])
+    @pytest.mark.parametrize("training", [True, False])
+    def test_once_for_all_layers_loops_and_sizes(self, stock, compilations, bank, training):
+        layers = RopeEncoder(2, 16, 2, 32) if bank == "rope" else stock(2, bank, dropout=0.0)
+        plain = RecursiveEncoder(copy.deepcopy(layers), cycle(2, 3)).train(training)
+        ours = RecursiveEncoder(layers, cycle(2, 3), compile_layers=True).train(training)
+        counts = []
+        for rows, frames, loops in [(4, 9, 2), (4, 9, 8), (3, 7, 8), (5, 12, 1), (5, 12, 3)]:
+            ours.recompute = frames == 12
+            pad = torch.arange(frames) >= torch.tensor([frames, 6, 4, 2, 3])[:rows, None]
+            results = []
+            for encoder in (plain, ours):
+                encoder.zero_grad()
+                x = batch(rows, frames).requires_grad_(training)
+                with torch.set_grad_enabled(training):
+                    y = encoder(x, src_key_padding_mask=pad, loops=loops)[0][~pad]
+                if training:
+                    loss(y).backward()
+                results.append([y, x.grad, *gradients(encoder).values()])
+            for one, other in zip(*results, strict=True):
+                torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+            counts.append(len(compilations))
+        # the hook that guards a Conformer's padding cuts its layer in pieces
+        assert set(counts) == {5 if bank == "conformer" else 1}
+
+    def test_checkpoints_interchange(self, stock):
+        ours = RecursiveEncoder(stock(2), cycle(2, 3), compile_layers=True)
+        plain = RecursiveEncoder(stock(2), cycle(2, 3))
+        assert list(ours.state_dict()) == list(plain.state_dict())
+        plain.load_state_dict(ours.state_dict())
+        ours.load_state_dict(plain.state_dict())
+
+    def test_refuses_what_outdates_each_compilation(self, stock):
+        with pytest.raises(ValueError, match="compile_layers: SpeechBrain's RoPEMHA"):
+            RecursiveEncoder(stock(2, attention="RoPEMHA"), cycle(2, 3), compile_layers=True)
 
 
 class TestErrors:

@@ -1,0 +1,78 @@
+"""``compile_layers`` in a whole run, and on a machine that has no compiler."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+
+from speechbrain_recursive.analysis.cost import multiply_adds_per_second, training_step_activation_bytes
+from speechbrain_recursive.hparams import load_trained
+
+COMPILED = {
+    "compile_layers": True,
+    "attention_type": "regularMHA",
+    "positional_encoding": "fixed_abs_sine",
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.fixture
+def run(mini, tmp_path):
+    """``run(**options)``: the mini recipe with compiled layers; returns the folder."""
+
+    def run(**options):
+        given = COMPILED | options
+        return mini(tmp_path / "run", *(word for pair in given.items() for word in pair))
+
+    return run
+
+
+def test_a_run_compiles_and_counts(run, monkeypatch):
+    """All loops and layers share graphs; counting costs neither compiles nor finds less."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    folder = run(recompute=True, eval_loops="[2, 3, 5]")
+    assert 2 <= len(graphs) <= 4  # with gradient and without, of one row and of more
+    model, _ = load_trained(folder)
+    compiled = len(graphs)
+    counted = multiply_adds_per_second(model), training_step_activation_bytes(model.train())
+    assert len(graphs) == compiled
+    plain = copy.deepcopy(model)  # which is not compiled
+    assert counted == (multiply_adds_per_second(plain), training_step_activation_bytes(plain))
+
+
+def test_without_a_compiler_one_line_says_so(run, monkeypatch):
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "no-such-compiler"))
+    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
+    with pytest.raises(SystemExit) as caught:
+        run()
+    said = caught.value.code
+    assert said.startswith("error: compile_layers: ")
+    assert "No working C++ compiler" in said
+    assert said.endswith("; False runs without compiling")
+    assert "\n" not in said
+
+
+def test_modules_to_compile_without_compile(run):
+    """SpeechBrain passes over them in silence."""
+    with pytest.raises(SystemExit) as caught:
+        run(compile_module_keys="model")
+    assert "--compile_module_keys does nothing without --compile" in caught.value.code
+
+
+def test_layers_that_cannot_be_compiled(run):
+    with pytest.raises(SystemExit) as caught:
+        run(attention_type="RoPEMHA", positional_encoding="null")
+    assert "compile_layers: SpeechBrain's RoPEMHA" in caught.value.code
