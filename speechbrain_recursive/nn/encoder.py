@@ -241,6 +241,29 @@ class RecursiveEncoder(nn.Module):
         most = {name: int(n.max()) if name in by_row else n for name, n in counts.items()}
         return schedule.with_loops(**most), by_row
 
+    def leave(self, state, name, loops=None):
+        """Finish a run from the state with which a block is left, as if it had just made its last loop.
+
+        Arguments
+        ---------
+        state : State
+            With the block's output for ``x``; what its seams keep in memory is not at hand.
+        name : str
+            The block.
+        loops : int, dict or torch.LongTensor, optional
+            Of the whole run, see :meth:`run`.
+
+        Returns
+        -------
+        State
+        """
+        schedule, counts = self.at(loops)
+        for seam in self._seams_of(name):
+            state = seam.leave_block(state)
+        rest = schedule.after(name)
+        counts = {block: count for block, count in counts.items() if block in rest.loops}
+        return self.run(state, rest, counts).state
+
     def make_streaming_context(self, dynchunktrain_config, loops=None):
         """Blank left contexts for streaming, one for each logical step.
 
@@ -285,7 +308,7 @@ class RecursiveEncoder(nn.Module):
 
     def _run_block(self, block, passes, counts, keep, wanted, trace):
         """All loops of a block. Rows that are done step out; the rest goes on."""
-        seams = self._seams_of(block)
+        seams = self._seams_of(block.name)
         whole = replace(trace.state, loops=block.loops if counts is None else counts)
         live, rows = whole, None
         for loop, steps in enumerate(passes):
@@ -347,7 +370,7 @@ class RecursiveEncoder(nn.Module):
         return done
 
     def _seams_of(self, block):
-        return [seam for name in ("*", block.name) if name in self.seams for seam in self.seams[name]]
+        return [seam for name in ("*", block) if name in self.seams for seam in self.seams[name]]
 
     def _draw(self, schedule):
         """Indices of the steps that layer dropout keeps, drawn once for the whole run."""
@@ -360,7 +383,7 @@ class RecursiveEncoder(nn.Module):
         if self.grad_loops < 1:
             raise ValueError(f"grad_loops must be at least 1, got {self.grad_loops}")
         for block in self.schedule.blocks:
-            if block.recurs and not any(seam.injects for seam in self._seams_of(block)):
+            if block.recurs and not any(seam.injects for seam in self._seams_of(block.name)):
                 raise ValueError(
                     f"grad_loops = {self.grad_loops} leaves what lies below block '{block.name}' "
                     "without gradient: give the block a seam that injects its entry state"

@@ -172,20 +172,19 @@ class Recogniser(nn.Module):
             log_probs,
             decoded,
             {index: x for index, x in trace.taps.items() if index in taps},
-            self._exits(state, self.at(loops), log_probs, trace.taps, exits),
+            self._exits(state, loops, log_probs, trace.taps, exits),
         )
 
-    def _exits(self, state, schedule, log_probs, taps, exits):
+    def _exits(self, state, loops, log_probs, taps, exits):
         """Log-posteriors by step, of those steps that are exits."""
-        blocks = {step.index: step.block for step in schedule}
-        found = {}
+        steps, found = list(self.at(loops)), {}
         for index in exits:
-            if index == len(schedule) - 1:
+            if index == len(steps) - 1:
                 found[index] = log_probs
-                continue
-            rest = schedule.after(blocks[index])
-            left = self.transformer.encoder.run(replace(state, x=taps[index]), rest).state
-            found[index] = self.readout(left.x).float().log_softmax(-1)
+            else:
+                left = replace(state, x=taps[index])
+                left = self.transformer.encoder.leave(left, steps[index].block, loops)
+                found[index] = self.readout(left.x).float().log_softmax(-1)
         return found
 
     def features(self, wavs, wav_lens):

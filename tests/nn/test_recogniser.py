@@ -1,5 +1,7 @@
 """From waveform to log-probabilities, an utterance is what it is alone, whatever the batch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from speechbrain.lobes.features import Fbank
@@ -10,7 +12,8 @@ from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.nn.asr import RecursiveTransformerASR
 from speechbrain_recursive.nn.recogniser import Recogniser
-from speechbrain_recursive.nn.schedule import latent
+from speechbrain_recursive.nn.schedule import bicycle, latent
+from speechbrain_recursive.nn.state import Seam
 
 # Seconds of audio, ten encoder frames, and one; the last but one rounds badly as a relative length.
 SAMPLES = [30000, 160 * 38 + 77, 160, 21111, 29999, 16000]
@@ -27,7 +30,7 @@ CASES = {
 }
 
 
-def build(name, decoder_layers=1, norm_type="sentence"):
+def build(name, decoder_layers=1, norm_type="sentence", schedule=latent(1, 3, 1, 1), seams=None):
     torch.manual_seed(0)
     attention, table, conv, _ = CASES[name]
     width = 16
@@ -40,7 +43,8 @@ def build(name, decoder_layers=1, norm_type="sentence"):
     transformer = RecursiveTransformerASR(
         12,
         40 if conv is None else width,
-        latent(1, 3, 1, 1),
+        schedule,
+        seams,
         d_model=width,
         nhead=2,
         d_ffn=32,
@@ -203,6 +207,23 @@ def test_an_exit_is_a_run_of_so_many_loops(name):
                 torch.testing.assert_close(seen[:n], own[:n], atol=1e-5, rtol=0)
     assert out.exits[1].dtype == torch.float32
     assert not torch.allclose(out.exits[1], out.exits[3], atol=1e-2)
+
+
+class Halve(Seam):
+    def leave_block(self, state):
+        return replace(state, x=state.x / 2)
+
+
+def test_an_exit_runs_what_follows_its_block_at_each_rows_own_count():
+    model = build("conformer", 0, schedule=bicycle(2, 2, 2, 3), seams={"phonetic": [Halve()]})
+    waves = padded(utterances())
+    own = {"linguistic": torch.tensor([1, 3, 2, 2, 1, 3])}
+    (first, _) = model.schedule.ends("phonetic")
+    with torch.no_grad():
+        found = model(*waves, loops=own, exits=[first]).exits[first]
+        expected = model(*waves, loops={"phonetic": 1, **own})
+    for seen, alone, n in zip(found, expected.log_probs, expected.frames, strict=True):
+        torch.testing.assert_close(seen[:n], alone[:n], atol=1e-5, rtol=0)
 
 
 def test_the_exit_after_the_last_step_is_the_output():
