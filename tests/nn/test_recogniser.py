@@ -18,6 +18,7 @@ from speechbrain_recursive.nn.state import Seam
 # Seconds of audio, ten encoder frames, and one; the last but one rounds badly as a relative length.
 SAMPLES = [30000, 160 * 38 + 77, 160, 21111, 29999, 16000]
 TOKENS = torch.tensor([[1, 5, 6, 7]])
+SCHEDULE = latent(1, 3, 1, 1)
 CASES = {
     "transformer": ("regularMHA", "fixed_abs_sine", None, None),
     "transformer-rope": ("RoPEMHA", None, Conv1d, None),
@@ -30,7 +31,7 @@ CASES = {
 }
 
 
-def build(name, decoder_layers=1, norm_type="sentence", schedule=latent(1, 3, 1, 1), seams=None):
+def build(name, decoder_layers=1, norm_type="sentence", schedule=SCHEDULE, seams=None):
     torch.manual_seed(0)
     attention, table, conv, _ = CASES[name]
     width = 16
