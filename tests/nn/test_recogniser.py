@@ -1,5 +1,6 @@
 """From waveform to log-probabilities, an utterance is what it is alone, whatever the batch."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.nn.asr import RecursiveTransformerASR
+from speechbrain_recursive.nn.loops import Proportional
 from speechbrain_recursive.nn.recogniser import Recogniser
 from speechbrain_recursive.nn.schedule import bicycle, latent
 from speechbrain_recursive.nn.state import Seam
@@ -97,6 +99,23 @@ def test_padding_is_exact(name, loops):
             ]:
                 torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
     assert batched.frames.tolist()[1:3] == [10, 1]
+
+
+def test_the_length_strategy_gives_each_utterance_its_own_count():
+    """In a batch of mixed durations, in training as in evaluation."""
+    model, policy, waves = build("transformer"), Proportional(5, max_seconds=2.0), utterances()
+    seconds = torch.tensor([len(wave) / 16000 for wave in waves])
+    for counts in (policy(0, 100, seconds), policy.at_inference(seconds)):
+        assert counts.tolist() == [5, 1, 1, 4, 5, 3]
+        with torch.no_grad():
+            batched = model(*padded(waves), loops=counts)
+            for row, wave in enumerate(waves):
+                own = math.ceil(5 * len(wave) / 16000 / 2)
+                alone = model(wave[None], torch.ones(1), loops=own)
+                n = int(batched.frames[row])
+                torch.testing.assert_close(
+                    batched.log_probs[row, :n], alone.log_probs[0], atol=1e-4, rtol=0
+                )
 
 
 @pytest.mark.parametrize("name", CASES)
