@@ -5,7 +5,6 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from speechbrain.nnet.attention import RoPEMHA
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -62,9 +61,8 @@ class RecursiveEncoder(nn.Module):
     ------
     ValueError
         If the encoder has another number of layers than the schedule names, seams are given for a
-        block that does not exist, layers are to be compiled whose ``RoPEMHA`` keeps a growing memo of
-        positions, which outdates a compilation and breaks recomputation, or ``grad_loops`` would leave
-        what lies below the first recurrent block without gradient, since no seam there injects an
+        block that does not exist, layers are to be compiled that cannot be, or ``grad_loops`` would
+        leave what lies below the first recurrent block without gradient, since no seam there injects an
         earlier state.
 
     Example
@@ -91,11 +89,6 @@ class RecursiveEncoder(nn.Module):
         for name in seams or {}:
             if name not in names:
                 raise ValueError(f"seams for block '{name}', which the schedule {schedule} lacks")
-        if compile_layers and any(isinstance(module, RoPEMHA) for module in encoder.modules()):
-            raise ValueError(
-                "compile_layers: SpeechBrain's RoPEMHA cannot be compiled once for all lengths; "
-                "take another attention_type, or nn.larm.RopeEncoder for encoder"
-            )
         self.layers = encoder.layers
         self.norm = encoder.norm
         self.layerdrop_prob = encoder.layerdrop_prob
@@ -104,7 +97,7 @@ class RecursiveEncoder(nn.Module):
         for layer in self.layers:
             self.family.guard(layer)
             if compile_layers:
-                layer.compile(dynamic=True)
+                self.family.compile(layer)
         self.schedule = schedule
         self.seams = nn.ModuleDict({name: nn.ModuleList(some) for name, some in (seams or {}).items()})
         for name, some in self.seams.items():

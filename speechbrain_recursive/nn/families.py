@@ -9,7 +9,7 @@ import torch
 from speechbrain.lobes.models.transformer.Branchformer import BranchformerEncoder
 from speechbrain.lobes.models.transformer.Conformer import ConformerEncoder
 from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
-from speechbrain.nnet.attention import MultiheadAttention
+from speechbrain.nnet.attention import MultiheadAttention, RoPEMHA
 
 from speechbrain_recursive.nn.padding import padding, reflect_own_end, zero_padded_output
 from speechbrain_recursive.nn.state import State
@@ -74,6 +74,22 @@ class Transformer:
 
     def guard(self, layer):
         """Keep the layer from mixing padded frames into real ones."""
+
+    def compile(self, layer):
+        """Compile the layer for inputs of any size.
+
+        Raises
+        ------
+        ValueError
+            For ``RoPEMHA``: its growing memo of positions outdates a compilation and breaks
+            recomputation.
+        """
+        if any(isinstance(module, RoPEMHA) for module in layer.modules()):
+            raise ValueError(
+                "compile_layers: SpeechBrain's RoPEMHA cannot be compiled once for all lengths; "
+                "take another attention_type, or nn.larm.RopeEncoder for encoder"
+            )
+        layer.compile(dynamic=True)
 
 
 class Conformer(Transformer):
