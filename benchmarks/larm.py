@@ -29,7 +29,10 @@ def encoder(width, compiled, kind):
     sizes = {"d_model": width, "nhead": max(1, width // 64), "d_ffn": 4 * width, "dropout": 0.1}
     if kind == "larm":
         layers = RopeEncoder(SCHEDULE.n_layers, **sizes)
-        return RecursiveEncoder(layers, SCHEDULE, compile_layers=compiled)
+        ours = RecursiveEncoder(layers, SCHEDULE)
+        if compiled:
+            ours.compile_layers()
+        return ours
     stock = TransformerEncoder(
         len(SCHEDULE),
         **sizes,

@@ -43,13 +43,11 @@ class RecursiveTransformerASR(TransformerASR):
     schedule : Schedule
         Which encoder layer runs at each logical step.
     seams : dict of str to list of Seam, optional
-        See :class:`~speechbrain_recursive.nn.encoder.RecursiveEncoder`, as for the next three.
+        See :class:`~speechbrain_recursive.nn.encoder.RecursiveEncoder`, as for the next two.
     recompute : bool
         Recompute each loop's activations in the backward pass.
     grad_loops : int, optional
         Back-propagate through the last so many loops alone.
-    compile_layers : bool
-        Compile the encoder's layers.
     encoder : torch.nn.Module, optional
         Layers to run in place of stock ones, such as LARM's ``RopeEncoder``.
     **stock
@@ -79,7 +77,6 @@ class RecursiveTransformerASR(TransformerASR):
         seams=None,
         recompute=False,
         grad_loops=None,
-        compile_layers=False,
         encoder=None,
         **stock,
     ):
@@ -90,7 +87,7 @@ class RecursiveTransformerASR(TransformerASR):
             raise ValueError("the decoder needs positions: set positional_encoding: fixed_abs_sine")
         # After the stock initialisation, which overwrites every matrix, identity or not.
         encoder = self.encoder if encoder is None else encoder
-        self.encoder = RecursiveEncoder(encoder, schedule, seams, recompute, grad_loops, compile_layers)
+        self.encoder = RecursiveEncoder(encoder, schedule, seams, recompute, grad_loops)
         for name in ("positional_encoding", "positional_encoding_decoder"):
             if isinstance(getattr(self, name, None), PositionalEncoding):
                 table = getattr(self, name)

@@ -53,17 +53,13 @@ class RecursiveEncoder(nn.Module):
         Recompute each loop's activations in the backward pass instead of keeping them.
     grad_loops : int, optional
         Back-propagate through the last so many loops of each recurrent block alone.
-    compile_layers : bool
-        Compile each layer (``torch.compile``) when it first runs. Layers of one shape share the result,
-        at all loops, batch sizes and lengths. State-dict keys stay as they are.
 
     Raises
     ------
     ValueError
         If the encoder has another number of layers than the schedule names, seams are given for a
-        block that does not exist, layers are to be compiled that cannot be, or ``grad_loops`` would
-        leave what lies below the first recurrent block without gradient, since no seam there injects an
-        earlier state.
+        block that does not exist, or ``grad_loops`` would leave what lies below the first recurrent
+        block without gradient, since no seam there injects an earlier state.
 
     Example
     -------
@@ -76,9 +72,7 @@ class RecursiveEncoder(nn.Module):
     (torch.Size([2, 10, 8]), 4)
     """
 
-    def __init__(
-        self, encoder, schedule, seams=None, recompute=False, grad_loops=None, compile_layers=False
-    ):
+    def __init__(self, encoder, schedule, seams=None, recompute=False, grad_loops=None):
         super().__init__()
         if len(encoder.layers) != schedule.n_layers:
             raise ValueError(
@@ -96,8 +90,6 @@ class RecursiveEncoder(nn.Module):
         self.family = family_of(encoder)
         for layer in self.layers:
             self.family.guard(layer)
-            if compile_layers:
-                self.family.compile(layer)
         self.schedule = schedule
         self.seams = nn.ModuleDict({name: nn.ModuleList(some) for name, some in (seams or {}).items()})
         for name, some in self.seams.items():
@@ -256,6 +248,20 @@ class RecursiveEncoder(nn.Module):
         rest = schedule.after(name)
         counts = {block: count for block, count in counts.items() if block in rest.loops}
         return self.run(state, rest, counts).state
+
+    def compile_layers(self):
+        """Compile each layer (``torch.compile``) when it first runs.
+
+        Layers of one shape share the result, at all loops, batch sizes and lengths. State-dict keys stay
+        as they are.
+
+        Raises
+        ------
+        ValueError
+            If the family's layers cannot be compiled.
+        """
+        for layer in self.layers:
+            self.family.compile(layer)
 
     def make_streaming_context(self, dynchunktrain_config, loops=None):
         """Blank left contexts for streaming, one for each logical step.

@@ -30,8 +30,9 @@ from speechbrain_recursive.training.evaluation import evaluate
 class Recognition(Brain):
     """Trains a recogniser at loop counts drawn for each step, and reports it at every loop count.
 
-    Of the hyperparameters it also reads ``loop_policy``, ``fea_augment``, ``dynamic_chunks`` and those
-    of decoding (``eval_loops``, ``ngram``, ``ngram_order``, ``ngram_beam``, ``joint_beam``).
+    Of the hyperparameters it also reads ``loop_policy``, ``fea_augment``, ``dynamic_chunks``,
+    ``compile_layers`` and those of decoding (``eval_loops``, ``ngram``, ``ngram_order``, ``ngram_beam``,
+    ``joint_beam``).
     """
 
     error_name = "WER"
@@ -40,6 +41,8 @@ class Recognition(Brain):
         super().__init__(tokeniser, **kwargs)
         self.error_name = tokeniser.metric.upper()
         self._check_decoding()
+        if self.hparams.compile_layers:
+            self._compile()
         self._check_model()
 
     @staticmethod
@@ -172,6 +175,12 @@ class Recognition(Brain):
         elif hparams.ngram_order < 2:
             raise UserError(f"ngram_order is {hparams.ngram_order}; KenLM takes 2 and above")
         self._language_model()
+
+    def _compile(self):
+        try:
+            self.hparams.model.transformer.encoder.compile_layers()
+        except ValueError as error:
+            raise UserError(one_line(error)) from error
 
     @torch.no_grad()
     def _check_model(self):

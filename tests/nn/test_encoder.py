@@ -465,7 +465,8 @@ class TestCompiled:
     def test_once_for_all_layers_loops_and_sizes(self, stock, compilations, bank, training):
         layers = RopeEncoder(2, 16, 2, 32) if bank == "rope" else stock(2, bank, dropout=0.0)
         plain = RecursiveEncoder(copy.deepcopy(layers), cycle(2, 3)).train(training)
-        ours = RecursiveEncoder(layers, cycle(2, 3), compile_layers=True).train(training)
+        ours = RecursiveEncoder(layers, cycle(2, 3)).train(training)
+        ours.compile_layers()
         counts = []
         for rows, frames, loops in [(4, 9, 2), (4, 9, 8), (3, 7, 8), (5, 12, 1), (5, 12, 3)]:
             ours.recompute = frames == 12
@@ -486,7 +487,8 @@ class TestCompiled:
         assert set(counts) == {5 if bank == "conformer" else 1}
 
     def test_checkpoints_interchange(self, stock):
-        ours = RecursiveEncoder(stock(2), cycle(2, 3), compile_layers=True)
+        ours = RecursiveEncoder(stock(2), cycle(2, 3))
+        ours.compile_layers()
         plain = RecursiveEncoder(stock(2), cycle(2, 3))
         assert list(ours.state_dict()) == list(plain.state_dict())
         plain.load_state_dict(ours.state_dict())
@@ -494,7 +496,7 @@ class TestCompiled:
 
     def test_refuses_what_outdates_each_compilation(self, stock):
         with pytest.raises(ValueError, match="compile_layers: SpeechBrain's RoPEMHA"):
-            RecursiveEncoder(stock(2, attention="RoPEMHA"), cycle(2, 3), compile_layers=True)
+            RecursiveEncoder(stock(2, attention="RoPEMHA"), cycle(2, 3)).compile_layers()
 
 
 class TestErrors:
