@@ -163,7 +163,7 @@ class RecursiveTransformerASR(TransformerASR):
         src = src.flatten(2)
         mask = make_transformer_src_mask(src, self.causal, dynchunktrain_config)
         pad = None if wav_len is None else pad_mask(self._frames(wav_len, src), src.shape[1])
-        x = self.custom_src_module(src)
+        x = self.custom_src_module(src).to(next(self.parameters()).dtype)  # autocast would narrow it
         pos = None
         if self.attention_type == "RelPosMHAXL":
             pos = self.positional_encoding(x)
