@@ -177,9 +177,10 @@ class Recogniser(nn.Module):
 
     def _exits(self, state, loops, log_probs, taps, exits):
         """Log-posteriors by step, of those steps that are exits."""
-        steps, found = list(self.at(loops)), {}
+        schedule, found = self.at(loops), {}
+        steps = list(schedule)
         for index in exits:
-            if index == len(steps) - 1:
+            if index == schedule.ends(steps[index].block)[-1]:
                 found[index] = log_probs
             else:
                 left = replace(state, x=taps[index])

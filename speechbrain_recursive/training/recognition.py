@@ -186,8 +186,8 @@ class Recognition(Brain):
     def _check_model(self):
         """Try the model on a second of silence, so that what cannot work fails before training."""
         hparams, model = self.hparams, self.hparams.model.eval()
-        if isinstance(hparams.eval_loops, int):
-            raise UserError(f"eval_loops is a list, such as [{hparams.eval_loops}]")
+        if not isinstance(hparams.eval_loops, list):
+            raise UserError(f"eval_loops is a list, such as [3, 5], not {hparams.eval_loops!r}")
         second = torch.ones(1, device=self.device)
         silence = torch.zeros(1, hparams.sample_rate, device=self.device)
         chunks = DynChunkTrainConfig(chunk_size=8) if hparams.dynamic_chunks else None
@@ -196,7 +196,8 @@ class Recognition(Brain):
         for what, counts in tries.items():
             try:
                 deepest = max(counts, key=lambda loops: len(model.at(loops)))
-                model(silence, second, loops=deepest, dynchunktrain_config=chunks)
+                exits = hparams.objective.exits(model.at(deepest))
+                model(silence, second, loops=deepest, exits=exits, dynchunktrain_config=chunks)
             except torch._dynamo.exc.TorchDynamoException as error:
                 why = one_line(str(error).partition("\n\nSet TORCH")[0])
                 raise UserError(f"compile_layers: {why}; False runs without compiling") from error

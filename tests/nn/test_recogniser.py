@@ -12,6 +12,7 @@ from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.nn.asr import RecursiveTransformerASR
+from speechbrain_recursive.nn.conditioning.depth import Clock
 from speechbrain_recursive.nn.loops import Proportional
 from speechbrain_recursive.nn.recogniser import Recogniser
 from speechbrain_recursive.nn.schedule import bicycle, latent
@@ -213,6 +214,15 @@ def test_bf16_autocast_gives_float_posteriors_and_finite_gradients():
 
 
 @pytest.mark.parametrize("name", ["transformer", "conformer", "branchformer"])
+def test_under_autocast_the_state_keeps_the_type_of_the_weights(name):
+    """So that what seams add does not change it on the way, which rows that rejoin could not bear."""
+    model = build(name, seams={"recurrent": [Clock(2, 16)]}).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(*padded(utterances()), loops=torch.tensor([1, 4, 3, 2, 3, 1]), taps=range(6))
+    assert {x.dtype for x in out.taps.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["transformer", "conformer", "branchformer"])
 def test_an_exit_is_a_run_of_so_many_loops(name):
     """The coda and the head read it as if the loop had been the last."""
     model, waves = build(name), padded(utterances())
@@ -246,8 +256,9 @@ def test_an_exit_runs_what_follows_its_block_at_each_rows_own_count():
         torch.testing.assert_close(seen[:n], alone[:n], atol=1e-5, rtol=0)
 
 
-def test_the_exit_after_the_last_step_is_the_output():
+@pytest.mark.parametrize(("block", "step"), [("coda", 4), ("recurrent", 3), ("prelude", 0)])
+def test_the_exit_at_the_end_of_a_block_is_the_output(block, step):
     model, waves = build("transformer"), padded(utterances())
-    out = model(*waves, exits=model.schedule.ends("coda"))
-    assert out.exits[4] is out.log_probs
+    out = model(*waves, exits=model.schedule.ends(block))
+    assert out.exits[step] is out.log_probs
     assert model(*waves).exits == {}

@@ -86,6 +86,8 @@ def test_corrupt_audio_in_a_test_set_unless_it_may_count_as_deletions(refused, m
         (("loops", 0), "mini.yaml: block 'recurrent': loops must be at least 1, got 0"),
         (("loops", "[1"), "the overrides are no valid YAML: line"),
         (("eval_loops", "[1, 0]"), "eval_loops: block 'recurrent': loops must be at least 1, got 0"),
+        (("eval_loops", 3), "eval_loops is a list, such as [3, 5], not 3"),
+        (("eval_loops", "null"), "eval_loops is a list, such as [3, 5], not None"),
         (("n_tokens", 40), "n_tokens is 40, the tokeniser has 32 pieces"),
         (("nhead", 5), "mini.yaml: embed_dim must be divisible by num_heads"),
         (("train_splits", "[]"), "train_splits names no split"),

@@ -70,15 +70,15 @@ def told(hparams):
 
 @pytest.fixture(scope="module")
 def larm(librispeech, run_recipe, tmp_path_factory):
-    """``larm(folder, **overrides)``: the mini recipe at a small width for two steps."""
+    """``larm(folder, **overrides)``: the mini recipe, or another, at a small width for two steps."""
 
-    def run(folder, **overrides):
+    def run(folder, recipe=HPARAMS / "larm_mini.yaml", **overrides):
         given = {"data_folder": librispeech, "output_folder": folder, "tensorboard": False}
         given |= {"ngram_order": 2, **SMALL, **overrides}
         words = [
             word for key, value in given.items() for word in (f"--{key}", json.dumps(value, default=str))
         ]
-        run_recipe([HPARAMS / "larm_mini.yaml", *words, "--device", "cpu", "--noprogressbar"])
+        run_recipe([recipe, *words, "--device", "cpu", "--noprogressbar"])
         return folder
 
     return run
@@ -137,6 +137,16 @@ def test_a_budget_that_the_interval_does_not_divide(larm, tmp_path):
         larm(tmp_path, interval=4)
     with pytest.raises(UserError, match="does not divide"):
         describe(HPARAMS / "larm_100h.yaml", {"interval": 5})
+
+
+def test_checkpoints_of_a_block_that_the_schedule_lacks(larm, tmp_path):
+    recipe = tmp_path / "own.yaml"
+    schedule = "!apply:speechbrain_recursive.nn.schedule.bicycle [2, 2, 6, 6]"
+    recipe.write_text(f"base: {HPARAMS / 'larm_mini.yaml'}\nschedule: {schedule}\n")
+    with pytest.raises(
+        SystemExit, match="error: the recogniser cannot run: no block 'recurrent'; there"
+    ):
+        larm(tmp_path / "run", recipe=recipe, n_recurrent=4, seams=None)
 
 
 def test_loops_beyond_the_table_of_depths(larm, tmp_path):
