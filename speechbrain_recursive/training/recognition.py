@@ -42,7 +42,7 @@ class Recognition(Brain):
         self.error_name = tokeniser.metric.upper()
         self._check_decoding()
         if self.hparams.compile_layers:
-            self._compile()
+            self._compile_layers()
         self._check_model()
 
     @staticmethod
@@ -176,7 +176,7 @@ class Recognition(Brain):
             raise UserError(f"ngram_order is {hparams.ngram_order}; KenLM takes 2 and above")
         self._language_model()
 
-    def _compile(self):
+    def _compile_layers(self):
         try:
             self.hparams.model.transformer.encoder.compile_layers()
         except ValueError as error:

@@ -8,6 +8,7 @@ import torch
 
 from speechbrain_recursive.analysis.cost import multiply_adds_per_second, training_step_activation_bytes
 from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.nn.encoder import RecursiveEncoder
 
 COMPILED = {
     "compile_layers": True,
@@ -54,6 +55,12 @@ def test_a_run_compiles_and_counts(run, monkeypatch):
     assert counts == (multiply_adds_per_second(model), training_step_activation_bytes(model))
     report = json.loads((folder / "report.json").read_text())
     assert report["multiply_adds_per_second"]["3"] == counts[0]
+
+
+def test_nothing_is_compiled_unasked(run, monkeypatch):
+    """SpeechBrain calls ``Brain._compile`` in every run."""
+    monkeypatch.delattr(RecursiveEncoder, "compile_layers")
+    run(compile_layers=False)
 
 
 def test_without_a_compiler_one_line_says_so(run):
