@@ -78,8 +78,8 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     -------
     dict
         ``criterion``, ``threshold``, ``every``, ``split``, ``full``, ``adaptive`` and ``fixed``; each of
-        the latter three with its average ``loops`` and ``wer`` (``fixed``: the whole counts below and
-        above the adaptive average, and the error of mixing them to the same average).
+        the latter three with its average ``loops`` and ``wer`` (``fixed``: the exits below and above
+        the adaptive average, and the error of mixing them to the same average).
 
     Raises
     ------
@@ -105,9 +105,10 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
         rate = 100 * float(errors.gather(0, exits[None] - 1).sum()) / words
         if rate <= wers[-1] + allowed and float(exits.float().mean()) < average:
             threshold, average, wer = candidate, float(exits.float().mean()), rate
-    below = int(average)
-    above = min(below + 1, loops)
-    mixed = wers[below - 1] + (average - below) * (wers[above - 1] - wers[below - 1])
+    below = max(count for count in counts.tolist() if count <= average)
+    above = min((count for count in counts.tolist() if count > below), default=below)
+    share = (average - below) / max(1, above - below)
+    mixed = wers[below - 1] + share * (wers[above - 1] - wers[below - 1])
     found = {
         "criterion": criterion,
         "threshold": threshold,

@@ -89,7 +89,13 @@ class Brain(sb.Brain):
     def fit(self, epoch_counter, train_set, *args, **kwargs):
         """Train for all epochs, or until the budget of steps is spent."""
         steps = -(-len(train_set) // self.grad_accumulation_factor) * epoch_counter.limit
-        self.total_steps = min(steps, self.optimizer_step_limit or steps)
+        limit = self.optimizer_step_limit or steps
+        if steps < limit:
+            logger.warning(
+                f"number_of_steps is {limit}, but {epoch_counter.limit} epochs hold about {steps}: a "
+                "learning rate that falls until then will not reach its end"
+            )
+        self.total_steps = min(steps, limit)
         super().fit(epoch_counter, train_set, *args, **kwargs)
 
     def on_fit_start(self):

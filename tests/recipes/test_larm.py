@@ -118,7 +118,13 @@ def test_utterances_leave_at_checkpoints(larm, tmp_path):
     torch.save(noisy, tmp_path / "model.ckpt")
     found = calibrate(tmp_path, "kl", allowed=100.0, split="train-clean-100")
     assert found["every"] == 2
-    assert 2 <= found["adaptive"]["loops"] < 6
+    average, fixed = found["adaptive"]["loops"], found["fixed"]
+    assert 2 <= average < 6
+    assert fixed["below"]["loops"] in (2, 4)
+    assert fixed["above"]["loops"] == fixed["below"]["loops"] + 2
+    assert fixed["below"]["loops"] <= average < fixed["above"]["loops"]
+    wers = sorted(fixed[side]["wer"] for side in ("below", "above"))
+    assert wers[0] <= fixed["wer"] <= wers[1]
     model = Transcriber(tmp_path, adaptive=True).model
     loops = []
     model.transformer.encoder.layers[0].register_forward_hook(lambda *_: loops.append(1))

@@ -183,6 +183,14 @@ def test_a_budget_of_steps_is_spent_exactly_and_only_once(train, rows, limit, fa
     assert torch.equal(again.weights(), brain.weights())
 
 
+def test_epochs_that_end_before_the_budget_are_said(train, rows, caplog):
+    train(0.1 * rows, epochs=2, optimizer_step_limit=1000)
+    assert "number_of_steps is 1000, but 2 epochs hold about" in caplog.text
+    caplog.clear()
+    train(0.1 * rows, epochs=2, folder="b", optimizer_step_limit=2)
+    assert "number_of_steps" not in caplog.text
+
+
 def test_a_larger_budget_goes_on_where_the_smaller_ended(train, rows):
     whole = train(0.1 * rows, epochs=2, folder="whole")
     train(0.1 * rows, epochs=1)
