@@ -148,7 +148,9 @@ def load_weights(path, into):
     try:
         into(torch.load(path, map_location="cpu", weights_only=True))
     except RuntimeError as error:
-        raise UserError(f"{path} does not hold this model's weights: {_one_line(error)}") from error
+        # a line each of what is missing, what is unexpected and what has another shape
+        said = "; ".join(one_line(line, width=300) for line in str(error).splitlines()[1:] or [error])
+        raise UserError(f"{path} does not hold this model's weights: {one_line(said, 900)}") from error
     except (UnpicklingError, EOFError, LookupError, TypeError) as error:
         raise UserError(f"{path} holds no weights") from error
 

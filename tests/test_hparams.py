@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load, load_trained, read
+from speechbrain_recursive.hparams import load, load_trained, load_weights, read
 
 
 @pytest.fixture
@@ -148,6 +148,17 @@ def test_a_finished_run_is_loaded_with_its_weights(files, tmp_path):
     assert torch.equal(found.weight, model.weight)
     assert not found.training
     assert hparams["model"] is found
+
+
+def test_what_is_missing_does_not_hide_what_is_unexpected(tmp_path):
+    deep, other = torch.nn.Sequential(*[torch.nn.Linear(2, 2)] * 60), torch.nn.Sequential()
+    other.add_module("strange", torch.nn.Linear(2, 2))
+    torch.save(other.state_dict(), tmp_path / "model.ckpt")
+    with pytest.raises(
+        UserError, match=r"Missing key.* \[...\]; Unexpected key.*strange.weight"
+    ) as caught:
+        load_weights(tmp_path / "model.ckpt", deep.load_state_dict)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(
