@@ -27,7 +27,7 @@ def test_prints_both_ratios(bench, capsys, compiled):
 
 @pytest.mark.parametrize("kind", ["stock", "larm"])
 def test_both_sides_run_12_padded_blocks(bench, kind):
-    model = bench.encoder(16, False, kind).eval()
+    model = bench.encoder(16, 0.0, False, kind).eval()
     assert len(model.layers) == (12 if kind == "stock" else 4)
     runs = []
     for layer in model.layers:
@@ -43,7 +43,10 @@ def test_both_sides_run_12_padded_blocks(bench, kind):
 def test_compiled_is_compiled_on_both_sides(bench):
     for kind in ("stock", "larm"):
         compiled = [
-            [layer._compiled_call_impl is not None for layer in bench.encoder(16, wanted, kind).layers]
+            [
+                layer._compiled_call_impl is not None
+                for layer in bench.encoder(16, 0.0, wanted, kind).layers
+            ]
             for wanted in (False, True)
         ]
         assert not any(compiled[0])
