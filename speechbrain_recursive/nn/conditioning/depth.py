@@ -8,7 +8,15 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.state import Seam
 
 
-class Clock(Seam):
+class _ByDepth(Seam):
+    """Changes the state with which every loop but the first begins: ``change(x, n)``, x [B, T, d]."""
+
+    def before_loop(self, state):
+        n = state.step.loop
+        return state if n == 0 else replace(state, x=self.change(state.x, n))
+
+
+class Clock(_ByDepth):
     """Adds an embedding of ``n mod interval``, the place between two checkpoints (LARM, Eq. 9 and 10).
 
     It starts at zero: the identity.
@@ -30,15 +38,12 @@ class Clock(Seam):
         self.interval = interval
         self.embedding = _zero(nn.Embedding(interval, d_model))
 
-    def before_loop(self, state):
-        """Add the embedding to the state x [B, T, d], broadcast over time."""
-        n = state.step.loop
-        if n == 0:
-            return state
-        return replace(state, x=state.x + self.embedding.weight[n % self.interval])
+    def change(self, x, n):
+        """Add the embedding to x [B, T, d], broadcast over time."""
+        return x + self.embedding.weight[n % self.interval]
 
 
-class FiLM(Seam):
+class FiLM(_ByDepth):
     """``(1 + scale(n / loops)) * x + bias(n / loops)``, feature by feature (LARM, Eq. 11 and 12).
 
     Scale and bias are networks with one hidden layer whose last layer starts at zero: the identity.
@@ -64,15 +69,13 @@ class FiLM(Seam):
         self.scale = _network(d_model, hidden)
         self.bias = _network(d_model, hidden)
 
-    def before_loop(self, state):
-        """Scale and shift the state x [B, T, d] of every loop's beginning but the first's."""
-        if state.step.loop == 0:
-            return state
-        scale, bias = (_at(state.step.loop / self.loops, network) for network in (self.scale, self.bias))
-        return replace(state, x=(1 + scale) * state.x + bias)
+    def change(self, x, n):
+        """Scale and shift x [B, T, d], broadcast over time."""
+        scale, bias = (_at(n / self.loops, network) for network in (self.scale, self.bias))
+        return (1 + scale) * x + bias
 
 
-class DepthMLP(Seam):
+class DepthMLP(_ByDepth):
     """Adds ``mlp(n / loops)``: FiLM's rival without scale (LARM, Table 3b). It starts at zero.
 
     Arguments
@@ -94,14 +97,12 @@ class DepthMLP(Seam):
         self.loops = loops
         self.bias = _network(d_model, hidden)
 
-    def before_loop(self, state):
-        """Add it to the state x [B, T, d] of every loop's beginning but the first's."""
-        if state.step.loop == 0:
-            return state
-        return replace(state, x=state.x + _at(state.step.loop / self.loops, self.bias))
+    def change(self, x, n):
+        """Add it to x [B, T, d], broadcast over time."""
+        return x + _at(n / self.loops, self.bias)
 
 
-class DepthEmbedding(Seam):
+class DepthEmbedding(_ByDepth):
     """Adds an embedding of n: FiLM's rival that knows no other depth (LARM, Table 3b).
 
     It starts at zero: the identity.
@@ -122,22 +123,20 @@ class DepthEmbedding(Seam):
         super().__init__()
         self.embedding = _zero(nn.Embedding(loops - 1, d_model))
 
-    def before_loop(self, state):
-        """Add the embedding to the state x [B, T, d], broadcast over time.
+    def change(self, x, n):
+        """Add the embedding to x [B, T, d], broadcast over time.
 
         Raises
         ------
         UserError
             If the loop has no embedding.
         """
-        n, table = state.step.loop, self.embedding.weight
-        if n == 0:
-            return state
+        table = self.embedding.weight
         if n > len(table):
             raise UserError(
                 f"loop {n + 1} has no depth embedding: the table was made for {len(table) + 1} loops"
             )
-        return replace(state, x=state.x + table[n - 1])
+        return x + table[n - 1]
 
 
 def _at(depth, network):
