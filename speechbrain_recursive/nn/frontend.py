@@ -3,7 +3,7 @@
 from speechbrain.nnet.CNN import Conv1d, Conv2d
 from torch import nn
 
-from speechbrain_recursive.nn.padding import padding, reflect_own_end
+from speechbrain_recursive.nn.padding import pad_mask, padding, reflect_own_end
 
 
 class FrontEnd(nn.Module):
@@ -57,3 +57,51 @@ class FrontEnd(nn.Module):
         with padding(frames) as left:
             x = self.convs(features)
             return x.flatten(2), left()
+
+
+class ConvSubsampling(nn.Module):
+    """Two 3x3 convolutions of stride 2 with SiLU: four times fewer frames (LARM, Appendix B.1).
+
+    What lies past an utterance's end is zero to it, alone and in a batch.
+
+    Arguments
+    ---------
+    channels : int
+
+    Example
+    -------
+    >>> import torch
+    >>> x, frames = ConvSubsampling(4)(torch.rand(2, 101, 80), torch.tensor([101, 60]))
+    >>> x.shape, frames.tolist()
+    (torch.Size([2, 26, 80]), [26, 15])
+    """
+
+    def __init__(self, channels=64):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(size, channels, kernel_size=3, stride=2, padding=1) for size in (1, channels)
+        )
+
+    def forward(self, features, frames):
+        """Subsample.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            [B, T, F].
+        frames : torch.LongTensor
+            Absolute frame counts [B].
+
+        Returns
+        -------
+        torch.Tensor
+            [B, ceil(T / 4), channels * ceil(F / 4)].
+        torch.LongTensor
+            Absolute frame counts [B] after subsampling.
+        """
+        x = features[:, None]
+        for conv in self.convs:
+            x = x.masked_fill(pad_mask(frames, x.shape[2])[:, None, :, None], 0.0)
+            x = nn.functional.silu(conv(x))
+            frames = (frames + 1) // 2
+        return x.transpose(1, 2).flatten(2), frames

@@ -1,8 +1,9 @@
-"""LARM: front-end, rotary Transformer blocks, and the seams that condition its loop.
+"""LARM: rotary Transformer blocks, and the seams that condition its loop.
 
 Paper: "Test-Time Compute Scaling for ASR with Depth-Conditioned Looped Transformers". The loop itself is
-:class:`~speechbrain_recursive.nn.encoder.RecursiveEncoder`'s under ``cycle(n, loops)``, the head the
-recogniser's; with no seams it is the naive loop of Eq. 1.
+:class:`~speechbrain_recursive.nn.encoder.RecursiveEncoder`'s under ``cycle(n, loops)``, the front-end is
+:class:`~speechbrain_recursive.nn.frontend.ConvSubsampling`, the head the recogniser's; with no seams it
+is the naive loop of Eq. 1.
 """
 
 from dataclasses import replace
@@ -16,7 +17,6 @@ from speechbrain_recursive.nn.conditioning.depth import Clock, DepthEmbedding, D
 from speechbrain_recursive.nn.conditioning.feedback import PosteriorFeedback
 from speechbrain_recursive.nn.conditioning.injection import StateInjection
 from speechbrain_recursive.nn.families import Transformer
-from speechbrain_recursive.nn.padding import pad_mask
 
 DEPTH = {
     "none": None,
@@ -89,53 +89,6 @@ def conditioning(
     if DEPTH[depth] is not None:
         seams.append(DEPTH[depth](loops, d_model))
     return seams
-
-
-class ConvSubsampling(nn.Module):
-    """Two 3x3 convolutions of stride 2 with SiLU: four times fewer frames (Appendix B.1).
-
-    What lies past an utterance's end is zero to it, alone and in a batch.
-
-    Arguments
-    ---------
-    channels : int
-
-    Example
-    -------
-    >>> x, frames = ConvSubsampling(4)(torch.rand(2, 101, 80), torch.tensor([101, 60]))
-    >>> x.shape, frames.tolist()
-    (torch.Size([2, 26, 80]), [26, 15])
-    """
-
-    def __init__(self, channels=64):
-        super().__init__()
-        self.convs = nn.ModuleList(
-            nn.Conv2d(size, channels, kernel_size=3, stride=2, padding=1) for size in (1, channels)
-        )
-
-    def forward(self, features, frames):
-        """Subsample.
-
-        Arguments
-        ---------
-        features : torch.Tensor
-            [B, T, F].
-        frames : torch.LongTensor
-            Absolute frame counts [B].
-
-        Returns
-        -------
-        torch.Tensor
-            [B, ceil(T / 4), channels * ceil(F / 4)].
-        torch.LongTensor
-            Absolute frame counts [B] after subsampling.
-        """
-        x = features[:, None]
-        for conv in self.convs:
-            x = x.masked_fill(pad_mask(frames, x.shape[2])[:, None, :, None], 0.0)
-            x = nn.functional.silu(conv(x))
-            frames = (frames + 1) // 2
-        return x.transpose(1, 2).flatten(2), frames
 
 
 class RopeBlock(nn.Module):

@@ -18,15 +18,14 @@ from speechbrain_recursive.nn.conditioning.depth import Clock, DepthEmbedding, D
 from speechbrain_recursive.nn.conditioning.feedback import PosteriorFeedback
 from speechbrain_recursive.nn.conditioning.injection import StateInjection
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
+from speechbrain_recursive.nn.frontend import ConvSubsampling
 from speechbrain_recursive.nn.larm import (
-    ConvSubsampling,
     RopeBlock,
     RopeEncoder,
     _rotate,
     conditioning,
     rotary_table,
 )
-from speechbrain_recursive.nn.padding import pad_mask
 from speechbrain_recursive.nn.recogniser import Recogniser
 from speechbrain_recursive.nn.schedule import cycle, latent
 from speechbrain_recursive.objectives.checkpoints import SparseCTC
@@ -429,28 +428,3 @@ class TestRotaryPositions:
         row = rotary_table(5, 4, 16.0)[0, 3]
         expected = [math.cos(3), math.cos(0.75), math.sin(3), math.sin(0.75)]
         torch.testing.assert_close(row, torch.tensor(expected))
-
-
-class TestConvSubsampling:
-    def test_a_batch_is_its_rows_alone(self):
-        torch.manual_seed(0)
-        convs = ConvSubsampling(3)
-        for parameter in convs.parameters():
-            torch.nn.init.normal_(parameter)
-        counts = torch.arange(1, 18)
-        x = torch.randn(17, 17, 10).masked_fill(pad_mask(counts, 17)[..., None], 9.0)
-        together, frames = convs(x, counts)
-        assert frames.tolist() == [math.ceil(n / 4) for n in counts.tolist()]
-        for row, count in enumerate(counts.tolist()):
-            alone, own = convs(x[row : row + 1, :count], counts[row : row + 1])
-            assert own == frames[row] == alone.shape[1]
-            torch.testing.assert_close(together[row, : int(own)], alone[0], atol=1e-5, rtol=0)
-
-    def test_bf16_autocast(self):
-        torch.manual_seed(0)
-        convs, x = ConvSubsampling(3), torch.randn(2, 17, 10)
-        counts = torch.tensor([17, 9])
-        with torch.autocast("cpu", torch.bfloat16):
-            seen, frames = convs(x, counts)
-        assert frames.tolist() == [5, 3]
-        torch.testing.assert_close(seen.float(), convs(x, counts)[0], atol=0.02, rtol=0.02)
