@@ -14,7 +14,7 @@ $(INSTALLED): setup.py
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-# The main job: synthesise a corpus, train, decode at every loop count, report.
+# The main job: synthesize a corpus, train, decode at every loop count, report.
 mini: setup
 	cd recipes/LibriSpeech && ../../$(BIN)/python train.py hparams/mini.yaml
 

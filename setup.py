@@ -10,7 +10,7 @@ VERSION = HERE.joinpath("speechbrain_recursive/__init__.py").read_text().split('
 setup(
     name="speechbrain-recursive",
     version=VERSION,
-    description="Speech recognisers that loop a few encoder layers, on SpeechBrain",
+    description="Speech recognition models that loop a few encoder layers, on SpeechBrain",
     long_description=HERE.joinpath("README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

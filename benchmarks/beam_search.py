@@ -19,7 +19,7 @@ from speechbrain.decoders.ctc import CTCBeamSearcher
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
 from speechbrain_recursive.data.grammar import sentences
-from speechbrain_recursive.data.tokenisers import CharacterTokeniser, load_tokeniser
+from speechbrain_recursive.data.tokenizers import CharacterTokenizer, load_tokenizer
 from speechbrain_recursive.decoding.beam import NgramBeam
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.decoding.ngram import estimate_ngram
@@ -38,20 +38,20 @@ def load_log_probs(folder):
     Returns
     -------
     list of dict, object, Path
-        Utterances with id (str), log_probs [T, V] and reference (str); tokeniser; ARPA file.
+        Utterances with id (str), log_probs [T, V] and reference (str); tokenizer; ARPA file.
     """
     folder = Path(folder)
     model, hparams = load_trained(folder)
-    tokeniser = load_tokeniser(folder / "tokeniser.json")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
     manifest = folder / "manifests" / f"{hparams['test_splits'][0]}.csv"
     utterances = []
-    for batch in eval_loader(make_dataset([manifest], tokeniser)):
+    for batch in eval_loader(make_dataset([manifest], tokenizer)):
         outputs = model(*batch.sig)
         for name, rows, count, words in zip(
             batch.id, outputs.log_probs, outputs.frames, batch.wrd, strict=True
         ):
             utterances.append({"id": name, "log_probs": rows[:count].clone(), "reference": words})
-    return utterances, tokeniser, hparams["ngram"] or folder / "ngram.arpa"
+    return utterances, tokenizer, hparams["ngram"] or folder / "ngram.arpa"
 
 
 def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
@@ -76,31 +76,31 @@ def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
         As :func:`load_log_probs`.
     """
     torch.manual_seed(0)
-    tokeniser = CharacterTokeniser.from_texts(sentences(4000, seed=0))
+    tokenizer = CharacterTokenizer.from_texts(sentences(4000, seed=0))
     said = sentences(count + 4000, seed=0)
     arpa = estimate_ngram(said[count:], Path(folder) / "lm.arpa", order=4)
     utterances = []
     for name, sentence in enumerate(said[:count]):
         frames = []
-        for token in tokeniser.encode(sentence):
+        for token in tokenizer.encode(sentence):
             frames += [token] * int(torch.randint(1, 3, ())) + [0] * int(torch.randint(1, 3, ()))
-        logits = noise * torch.randn(len(frames), len(tokeniser))
+        logits = noise * torch.randn(len(frames), len(tokenizer))
         logits[torch.arange(len(frames)), frames] += peak
         rivals = (torch.rand(len(frames)) < confusion).nonzero()[:, 0]
-        logits[rivals, torch.randint(4, len(tokeniser), (len(rivals),))] += peak
+        logits[rivals, torch.randint(4, len(tokenizer), (len(rivals),))] += peak
         logits[:, 1:4] -= 2 * peak
         utterances.append({"id": str(name), "log_probs": logits.log_softmax(-1), "reference": sentence})
-    return utterances, tokeniser, arpa
+    return utterances, tokenizer, arpa
 
 
-def compare(utterances, tokeniser, arpa, width=100, weight=0.5, bonus=1.0, pairs=7):
+def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs=7):
     """Decodes all utterances with both, alternately, and prints times and word error rates.
 
     Arguments
     ---------
     utterances : iterable of dict
         id (str), log_probs [T, V], reference (str).
-    tokeniser : object
+    tokenizer : object
         Of the model that gave the log-posteriors.
     arpa : str or Path
         Word n-gram.
@@ -119,10 +119,10 @@ def compare(utterances, tokeniser, arpa, width=100, weight=0.5, bonus=1.0, pairs
         SpeechBrain's time over ours; WER of ``ours``, ``SpeechBrain`` and ``greedy``.
     """
     utterances = list(utterances)
-    beam = NgramBeam(tokeniser, arpa, width=width, weight=weight, bonus=bonus)
+    beam = NgramBeam(tokenizer, arpa, width=width, weight=weight, bonus=bonus)
     stock = CTCBeamSearcher(
-        blank_index=tokeniser.blank,
-        vocab_list=tokeniser.pieces,
+        blank_index=tokenizer.blank,
+        vocab_list=tokenizer.pieces,
         space_token="|",
         kenlm_model_path=str(arpa),
         alpha=weight,
@@ -137,7 +137,7 @@ def compare(utterances, tokeniser, arpa, width=100, weight=0.5, bonus=1.0, pairs
         ]
 
     def ours():
-        decode("ours", lambda log_probs, frames: tokeniser.decode(beam(log_probs, frames)[0]))
+        decode("ours", lambda log_probs, frames: tokenizer.decode(beam(log_probs, frames)[0]))
 
     def theirs():
         decode("SpeechBrain", lambda log_probs, frames: stock(log_probs)[0][0].text)
@@ -145,7 +145,7 @@ def compare(utterances, tokeniser, arpa, width=100, weight=0.5, bonus=1.0, pairs
     our_seconds, their_seconds = time_pairs(ours, theirs, pairs=pairs, warmup=1)
     decode(
         "greedy",
-        lambda log_probs, frames: tokeniser.decode(greedy(log_probs, frames, tokeniser.blank)[0]),
+        lambda log_probs, frames: tokenizer.decode(greedy(log_probs, frames, tokenizer.blank)[0]),
     )
     wer = {name: word_error_rate(utterances, found) for name, found in texts.items()}
     print(f"{len(utterances)} utterances, width {width}, {pairs} interleaved pairs")

@@ -20,13 +20,13 @@ import time
 from pathlib import Path
 
 import torch
-import torch._dynamo  # a second's work that every optimiser does: before the fork, not after it
+import torch._dynamo  # a second's work that every optimizer does: before the fork, not after it
 
 from speechbrain_recursive.data.synthetic import make_librispeech
-from speechbrain_recursive.training.recognition import Recognition
+from speechbrain_recursive.training.asr import ASR
 
 RECIPE = Path(__file__).parents[1] / "recipes/LibriSpeech"
-STEPS, ACCUMULATION, INTERVAL = 30, 2, 4  # optimiser steps; batches in a step and between checkpoints
+STEPS, ACCUMULATION, INTERVAL = 30, 2, 4  # optimizer steps; batches in a step and between checkpoints
 FSYNCS = 11  # of one save, about
 OPTIONS = {
     "d_model": 16,
@@ -129,7 +129,7 @@ def doom(kind, moment):
         timer(moment, kill)
     elif kind == "batch":
         late = 0.1 * (moment % 1)
-        Recognition.fit_batch = before(Recognition.fit_batch, "batch", lambda: timer(late, kill))
+        ASR.fit_batch = before(ASR.fit_batch, "batch", lambda: timer(late, kill))
     elif kind == "save":
         os.fsync = before(os.fsync, "save", kill)
 

@@ -32,18 +32,18 @@ def training_step(encoder, inputs, kind, batch, frames, bf16=False):
     One step of few frames is made here, so that what is compiled is compiled; it leaves no gradients.
     """
     model = encoder(kind).to(DEVICE).train()
-    optimiser = torch.optim.SGD(model.parameters(), lr=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
 
     def step(arguments):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
             output = model(**arguments)[0]
         # no plain mean, which the final norm would hold constant
         (output * torch.linspace(-1, 1, output.shape[-1], device=DEVICE)).mean().backward()
-        optimiser.step()
+        optimizer.step()
 
     step(inputs(batch, max(2, frames // 10)))
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     arguments = inputs(batch, frames)
     return lambda: step(arguments)
 

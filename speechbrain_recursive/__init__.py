@@ -1,3 +1,3 @@
-"""Speech recognisers that use the same few encoder layers again and again, on SpeechBrain."""
+"""Speech recognition models that use the same few encoder layers again and again, on SpeechBrain."""
 
 __version__ = "0.1.0"

@@ -121,7 +121,7 @@ def plant(folder: Path, files: dict[str, str]) -> Path:
         ("nn/encoder.py", "from house import data"),
         ("nn/sub/deep.py", "from ...decoding import greedy"),
         ("nn/sub/__init__.py", "from ...decoding import greedy"),
-        ("objectives/ctc.py", "def f():\n    from ..data.tokenisers import load_tokeniser"),
+        ("objectives/ctc.py", "def f():\n    from ..data.tokenizers import load_tokenizer"),
         ("analysis/report.py", "from house.decoding.greedy import decode"),
         ("data/prepare.py", "from house.nn import schedule"),
         ("training/brain.py", "from house.inference import publish"),
@@ -144,7 +144,7 @@ def test_lets_pass_what_is_allowed(tmp_path):
             "training/run.py": "from house.analysis import report\nfrom ..hparams import load",
             "nn/encoder.py": "from . import schedule\nfrom house.errors import UserError",
             "inference/describe.py": "from house.analysis.cost import multiply_adds",
-            "data/pipeline.py": "import torch\nfrom . import tokenisers",
+            "data/pipeline.py": "import torch\nfrom . import tokenizers",
         },
     )
     assert wrong_directions(house) == []

@@ -46,7 +46,7 @@ def count_parameters(parts: dict[str, nn.Module]) -> dict[str, int]:
 def multiply_adds(forward: Callable[[], object]) -> int:
     """Multiply-adds of one call: its matrix products, convolutions and attention.
 
-    Element-wise work, normalisation and the Fourier transform are not counted, as is usual.
+    Element-wise work, normalization and the Fourier transform are not counted, as is usual.
     LSTM and GRU layers are only counted on the ``meta`` device.
 
     Arguments
@@ -77,11 +77,11 @@ def multiply_adds(forward: Callable[[], object]) -> int:
 
 
 def multiply_adds_per_second(model, loops=None, seconds: int = 10) -> int:
-    """Multiply-adds of recognising one second of audio, from normalised features on.
+    """Multiply-adds of recognizing one second of audio, from normalized features on.
 
     Arguments
     ---------
-    model : Recogniser
+    model : ASRModel
         On any device, ``meta`` included.
     loops : int or dict, optional
         Loop counts; those of the model's own schedule by default.
@@ -99,11 +99,11 @@ def multiply_adds_per_second(model, loops=None, seconds: int = 10) -> int:
 
 
 def training_step_activation_bytes(model, seconds: int = 10, tokens_per_second: int = 5) -> int:
-    """Peak activation memory of training a recogniser on one utterance.
+    """Peak activation memory of training an ASR model on one utterance.
 
     Arguments
     ---------
-    model : Recogniser
+    model : ASRModel
         In training mode, on any device, ``meta`` included.
     seconds : int
         Length of the utterance.

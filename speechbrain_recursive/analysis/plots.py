@@ -5,7 +5,7 @@ import io
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
 _STYLES = {"greedy": ("-", "o"), "ngram": ("--", "s"), "joint": ("-.", "D")}
 
 
@@ -67,21 +67,21 @@ def wer_vs_loops(rows: list[dict], title: str) -> bytes:
     splits = list(dict.fromkeys(row["split"] for row in rows))
     handles = []
     for (split, decoder), curve in curves.items():
-        colour = _COLOURS[splits.index(split) % len(_COLOURS)]
+        color = _COLORS[splits.index(split) % len(_COLORS)]
         style, marker = _STYLES.get(decoder, (":", "^"))
         curve = sorted(curve, key=lambda row: places[loops_label(row["loops"])])
         x = [places[loops_label(row["loops"])] for row in curve]
         y, low, high = ([row[key] for row in curve] for key in (metric, "low", "high"))
         if len(curve) > 1:
-            axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+            axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
         else:  # a point has no line: the joint search runs at one loop count
             style = ""
-            axes.vlines(x, low, high, color=colour)
-        axes.plot(x, y, color=colour, linestyle=style)
+            axes.vlines(x, low, high, color=color)
+        axes.plot(x, y, color=color, linestyle=style)
         for at, row in zip(x, curve, strict=True):
-            face = colour if row["supervised"] else "white"
-            axes.plot(at, row[metric], marker, color=colour, markerfacecolor=face, markersize=6)
-        look = {"color": colour, "linestyle": style, "marker": marker}
+            face = color if row["supervised"] else "white"
+            axes.plot(at, row[metric], marker, color=color, markerfacecolor=face, markersize=6)
+        look = {"color": color, "linestyle": style, "marker": marker}
         handles.append(Line2D([], [], label=f"{split}, {decoder}", **look))
     dashes = {"color": "0.45", "linestyle": (0, (2, 2)), "linewidth": 1}
     trained = {loops_label(row["loops"]) for row in rows if row["trained"]}
@@ -169,8 +169,8 @@ def change_by_bin(panels: dict[str, list[dict]], metric: str, title: str) -> byt
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         change = [row["change"] for row in rows]
-        colours = [_COLOURS[2] if value <= 0 else _COLOURS[1] for value in change]
-        axes.bar(range(len(rows)), change, color=colours, width=0.7)
+        colors = [_COLORS[2] if value <= 0 else _COLORS[1] for value in change]
+        axes.bar(range(len(rows)), change, color=colors, width=0.7)
         ends = [row["low"] for row in rows], [row["high"] for row in rows]
         axes.vlines(range(len(rows)), *ends, color="0.3")
         names = [f"{row['bin']}\nn={row['utterances']}" for row in rows]

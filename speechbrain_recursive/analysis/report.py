@@ -119,7 +119,7 @@ def write_report(
         What stands beside them in ``report.json``: ``schedule`` (str), ``logical_depth`` (int),
         ``parameters`` (dict of part to int), ``multiply_adds_per_second`` (dict of loop count, or
         of its `loops_label`, to int), ``seed``, ``command``, ``hardware``, ``versions`` (dict)
-        and ``synthetic`` (bool: the speech was made by a synthesiser). Any other entry is kept.
+        and ``synthetic`` (bool: the speech was made by a synthesizer). Any other entry is kept.
     worst : dict of str to list of dict, optional
         By split, what `speechbrain_recursive.analysis.wer.worst_utterances` found.
 

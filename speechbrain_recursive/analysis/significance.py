@@ -28,7 +28,7 @@ class MatchedPairs:
     mean, std : float
         Of the difference in errors by segment, first system less second.
     z : float
-        Standardised mean: positive where the second system has fewer errors.
+        Standardized mean: positive where the second system has fewer errors.
     p : float
         Two-tailed probability of such a z, or a larger one, if the systems were equal.
     """

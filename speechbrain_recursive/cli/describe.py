@@ -1,4 +1,4 @@
-"""``describe``: what a recipe's recogniser costs."""
+"""``describe``: what a recipe's ASR model costs."""
 
 import json
 
@@ -7,7 +7,7 @@ from speechbrain_recursive.errors import UserError
 
 def add(commands):
     """Add the command to argparse's subparsers."""
-    about = commands.add_parser("describe", help="what a recipe's recogniser costs, without a corpus")
+    about = commands.add_parser("describe", help="what a recipe's ASR model costs, without a corpus")
     about.add_argument("yaml", help="the recipe; any --key value overrides its top-level keys")
     about.add_argument("--json", action="store_true", help="print one JSON object")
     about.set_defaults(run=_run, takes_overrides=True)

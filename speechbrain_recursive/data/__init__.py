@@ -1,1 +1,1 @@
-"""Corpora, tokenisers and the dataset pipeline that every recipe shares."""
+"""Corpora, tokenizers and the dataset pipeline that every recipe shares."""

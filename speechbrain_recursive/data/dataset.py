@@ -43,14 +43,14 @@ def read_audio(path, sample_rate=16000):
     return signal
 
 
-def make_dataset(manifests, tokeniser, sample_rate=16000):
+def make_dataset(manifests, tokenizer, sample_rate=16000):
     """The dataset of one or several manifests.
 
     Arguments
     ---------
     manifests : sequence of (str or Path)
         What a prepare function wrote.
-    tokeniser : CharacterTokeniser or SentencePieceTokeniser
+    tokenizer : CharacterTokenizer or SentencePieceTokenizer
         For the transcripts.
     sample_rate : int
         Of the signals, in Hz.
@@ -59,7 +59,7 @@ def make_dataset(manifests, tokeniser, sample_rate=16000):
     -------
     DynamicItemDataset
         Each item has ``id``; ``sig`` [time] at ``sample_rate``; ``wrd``, the text; ``tokens`` [n];
-        ``tokens_bos`` and ``tokens_eos`` [n + 1], unless the tokeniser is for CTC alone; and
+        ``tokens_bos`` and ``tokens_eos`` [n + 1], unless the tokenizer is for CTC alone; and
         ``unreadable``: if true, ``sig`` is silence that stands for audio that cannot be read, and
         evaluation has to take an empty hypothesis.
 
@@ -79,18 +79,18 @@ def make_dataset(manifests, tokeniser, sample_rate=16000):
     rows = _rows(manifests)
     for row in rows.values():
         row["unreadable"] = bool(row["unreadable"])
-    text, names = _text(tokeniser)
+    text, names = _text(tokenizer)
     keys = ["id", "sig", "wrd", *names, "unreadable"]
     return DynamicItemDataset(rows, dynamic_items=[audio, text], output_keys=keys)
 
 
-def make_text_dataset(manifests, tokeniser):
+def make_text_dataset(manifests, tokenizer):
     """The transcripts of manifests, without their audio, for a language model.
 
     Arguments
     ---------
-    manifests, tokeniser
-        As in :func:`make_dataset`; the tokeniser has <bos> and <eos>.
+    manifests, tokenizer
+        As in :func:`make_dataset`; the tokenizer has <bos> and <eos>.
 
     Returns
     -------
@@ -100,8 +100,8 @@ def make_text_dataset(manifests, tokeniser):
     """
     rows = _rows(manifests)
     for row in rows.values():
-        row["duration"] = len(tokeniser.encode(row["wrd"])) + 1
-    text, names = _text(tokeniser)
+        row["duration"] = len(tokenizer.encode(row["wrd"])) + 1
+    text, names = _text(tokenizer)
     return DynamicItemDataset(rows, dynamic_items=[text], output_keys=["id", "wrd", *names])
 
 
@@ -109,18 +109,18 @@ def _rows(manifests):
     return {name: row for manifest in manifests for name, row in read_manifest(manifest).items()}
 
 
-def _text(tokeniser):
+def _text(tokenizer):
     """The pipeline from ``wrd`` to token tensors, and their names."""
-    names = ["tokens"] if tokeniser.bos is None else ["tokens", "tokens_bos", "tokens_eos"]
+    names = ["tokens"] if tokenizer.bos is None else ["tokens", "tokens_bos", "tokens_eos"]
 
     @takes("wrd")
     @provides(*names)
     def text(wrd):
-        ids = tokeniser.encode(wrd)
+        ids = tokenizer.encode(wrd)
         yield torch.tensor(ids, dtype=torch.long)
-        if tokeniser.bos is not None:
-            yield torch.tensor([tokeniser.bos, *ids])
-            yield torch.tensor([*ids, tokeniser.eos])
+        if tokenizer.bos is not None:
+            yield torch.tensor([tokenizer.bos, *ids])
+            yield torch.tensor([*ids, tokenizer.eos])
 
     return text, names
 

@@ -21,7 +21,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes
 
 
 class Espeak:
-    """One eSpeak NG synthesiser with a state of its own.
+    """One eSpeak NG synthesizer with a state of its own.
 
     Use an object from one thread at a time.
 

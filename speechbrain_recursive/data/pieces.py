@@ -1,4 +1,4 @@
-"""What all tokenisers share: the layout of their pieces, the units of a text, and their file."""
+"""What all tokenizers share: the layout of their pieces, the units of a text, and their file."""
 
 import json
 import unicodedata
@@ -7,7 +7,7 @@ from speechbrain_recursive.files import write_whole
 
 
 class Pieces:
-    """The pieces of a tokeniser, with the marks before them.
+    """The pieces of a tokenizer, with the marks before them.
 
     Arguments
     ---------
@@ -54,7 +54,7 @@ class Pieces:
         return text.split()
 
     def save(self, path, **extra):
-        """Write the JSON file that ``load_tokeniser`` reads, at once or not at all.
+        """Write the JSON file that ``load_tokenizer`` reads, at once or not at all.
 
         Arguments
         ---------

@@ -12,7 +12,7 @@ class LengthBatchSampler(Sampler):
     at the first epoch, although it changes from epoch to epoch: training on several processes
     stops at an assertion, or goes without some batches.
 
-    Utterances are sorted by duration times a random factor, so that neighbours change, cut into
+    Utterances are sorted by duration times a random factor, so that neighbors change, cut into
     batches, and the batches shuffled.
 
     Arguments

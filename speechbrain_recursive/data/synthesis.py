@@ -2,10 +2,10 @@
 
 No sentence occurs twice and no voice variant occurs in two splits, so test sentences and test voices
 are unseen in training. What makes a corpus easy or hard is the speech, more than the model: faster
-speech and odd voices are much harder to recognise. Each corpus therefore names its range of
+speech and odd voices are much harder to recognize. Each corpus therefore names its range of
 speaking rates, and the variants below are those of eSpeak NG that are left without
 
-- whispers, robots, creaks, caricatures and the Klatt synthesiser's voices;
+- whispers, robots, creaks, caricatures and the Klatt synthesizer's voices;
 - voices that set a speed of their own (``Andrea``, ``anika``, ``Marco``, ...);
 - voices whose breath is drawn from the C library's ``rand`` (``f2``, ``f3``, ``f5``, ...), which
   would not come out the same twice.
@@ -79,7 +79,7 @@ class Twin:
     write: Callable
 
 
-def synthesise(twin, folder, counts, seed, noise, reverb, rates, workers):
+def synthesize(twin, folder, counts, seed, noise, reverb, rates, workers):
     """Write a corpus under ``folder/<root>``, unless it is already there.
 
     The same arguments give the same bytes. The corpus appears whole or not at all, and is made
@@ -196,7 +196,7 @@ def _by_speaker(plan):
 
 
 def _speak(language, root, rows, seed, babble, noise, reverb, bar):
-    """Speak and write all utterances of one speaker, with one synthesiser."""
+    """Speak and write all utterances of one speaker, with one synthesizer."""
     voice = espeak.Espeak(language)
     for row in rows:
         rng = np.random.default_rng((seed, row["index"]))

@@ -7,7 +7,7 @@ sentences, voices, noise and rooms are drawn is told in :mod:`speechbrain_recurs
 import itertools
 from pathlib import Path
 
-from speechbrain_recursive.data.synthesis import Twin, synthesise
+from speechbrain_recursive.data.synthesis import Twin, synthesize
 
 FEMALE = "Annie aunty belinda f1 f4 grandma linda shelby steph steph2 steph3"
 CHAPTER = 40  # utterances in a chapter of LibriSpeech, at most
@@ -36,7 +36,7 @@ def make_librispeech(
     n_train, n_dev, n_test : int
         Utterances in each split.
     seed, noise, reverb, rates, workers
-        See :func:`speechbrain_recursive.data.synthesis.synthesise`.
+        See :func:`speechbrain_recursive.data.synthesis.synthesize`.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def make_librispeech(
     4
     """
     counts = (n_train, n_dev, n_test)
-    return synthesise(LIBRISPEECH, folder, counts, seed, noise, reverb, rates, workers)
+    return synthesize(LIBRISPEECH, folder, counts, seed, noise, reverb, rates, workers)
 
 
 def make_aishell(
@@ -83,7 +83,7 @@ def make_aishell(
     n_train, n_dev, n_test : int
         Utterances in each split.
     seed, noise, reverb, rates, workers
-        See :func:`speechbrain_recursive.data.synthesis.synthesise`.
+        See :func:`speechbrain_recursive.data.synthesis.synthesize`.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def make_aishell(
     ['BAC009S0101W0001', 'BAC009S0102W0001', 'BAC009S0201W0001', 'BAC009S0301W0001']
     """
     counts = (n_train, n_dev, n_test)
-    return synthesise(AISHELL, folder, counts, seed, noise, reverb, rates, workers)
+    return synthesize(AISHELL, folder, counts, seed, noise, reverb, rates, workers)
 
 
 def _chapter(split, speaker, nth):

@@ -20,9 +20,9 @@ NEVER = -1e4  # a log-probability that no path recovers from
 
 
 class NgramBeam:
-    """Finds the words that maximise log p_ctc + weight * log p_lm + bonus * number of words.
+    """Finds the words that maximize log p_ctc + weight * log p_lm + bonus * number of words.
 
-    Logarithms are natural. The words are those of the n-gram, spelt by the tokeniser; nothing else can
+    Logarithms are natural. The words are those of the n-gram, spelled by the tokenizer; nothing else can
     come out. All alignments that the beam keeps of one word sequence are summed. With the piece ``|``
     between words the search is that of CTC. Where words are not divided by a piece of their own
     (SentencePiece, Chinese characters), consecutive frames with the same best piece are joined
@@ -30,8 +30,8 @@ class NgramBeam:
 
     Arguments
     ---------
-    tokeniser : object
-        With ``pieces``, ``encode`` and ``blank``; see :mod:`speechbrain_recursive.data.tokenisers`.
+    tokenizer : object
+        With ``pieces``, ``encode`` and ``blank``; see :mod:`speechbrain_recursive.data.tokenizers`.
     ngram : str or Path
         An ARPA file, plain or gzipped, or a KenLM binary, of order 2 or above.
     width : int
@@ -52,28 +52,28 @@ class NgramBeam:
 
     Example
     -------
-    >>> beam = NgramBeam(tokeniser, "lm.arpa", width=100)  # doctest: +SKIP
-    >>> [tokeniser.decode(ids) for ids in beam(log_probs, frames)]  # doctest: +SKIP
+    >>> beam = NgramBeam(tokenizer, "lm.arpa", width=100)  # doctest: +SKIP
+    >>> [tokenizer.decode(ids) for ids in beam(log_probs, frames)]  # doctest: +SKIP
     """
 
-    def __init__(self, tokeniser, ngram, width=100, weight=0.5, bonus=1.0, threshold=10.0):
-        words = read_lexicon(tokeniser, ngram)
-        self.blank = tokeniser.blank
-        self.boundary = tokeniser.pieces.index("|") if "|" in tokeniser.pieces else None
-        self.spellings = [tokeniser.encode(word) for word in words]
+    def __init__(self, tokenizer, ngram, width=100, weight=0.5, bonus=1.0, threshold=10.0):
+        words = read_lexicon(tokenizer, ngram)
+        self.blank = tokenizer.blank
+        self.boundary = tokenizer.pieces.index("|") if "|" in tokenizer.pieces else None
+        self.spellings = [tokenizer.encode(word) for word in words]
         try:
             self._lm = KenLM(str(ngram), Dictionary(words))
         except RuntimeError as error:  # KenLM names its source line before the reason
             raise UserError(f"KenLM cannot load {ngram}: {str(error).splitlines()[-1]}") from None
         silence = self.blank if self.boundary is None else self.boundary
-        self._trie = Trie(len(tokeniser.pieces), silence)
+        self._trie = Trie(len(tokenizer.pieces), silence)
         start, end = self._lm.start(False), [] if self.boundary is None else [self.boundary]
         for index, spelling in enumerate(self.spellings):
             self._trie.insert([*spelling, *end], index, self._lm.score(start, index)[1])
         self._trie.smear(SmearingMode.MAX)
         options = LexiconDecoderOptions(
             beam_size=width,
-            beam_size_token=min(len(tokeniser.pieces), 50),
+            beam_size_token=min(len(tokenizer.pieces), 50),
             beam_threshold=threshold,
             lm_weight=weight * math.log(10),  # KenLM's scores are log10
             word_score=bonus,
@@ -97,7 +97,7 @@ class NgramBeam:
         Returns
         -------
         list of list of int
-            Token ids of each utterance; ``tokeniser.decode`` gives the words.
+            Token ids of each utterance; ``tokenizer.decode`` gives the words.
         """
         batch = log_probs.detach().float().cpu().numpy()
         return [self._search(row[:count])[0] for row, count in zip(batch, frames.tolist(), strict=True)]
@@ -128,15 +128,15 @@ class NgramBeam:
         return np.add.reduceat(np.maximum(log_probs, NEVER), np.flatnonzero(new), axis=0)
 
 
-def read_lexicon(tokeniser, ngram):
-    """The words of an n-gram, all of which the tokeniser can spell.
+def read_lexicon(tokenizer, ngram):
+    """The words of an n-gram, all of which the tokenizer can spell.
 
     KenLM, which loads a large n-gram for minutes, is not asked, so that a run can refuse one before it
     trains.
 
     Arguments
     ---------
-    tokeniser : object
+    tokenizer : object
         With ``pieces``, ``blank``, ``bos``, ``eos`` and ``unk``.
     ngram : str or Path
         An ARPA file, plain or gzipped, or a KenLM binary.
@@ -151,14 +151,14 @@ def read_lexicon(tokeniser, ngram):
         If there is no such n-gram, KenLM could not read it, or its words hold letters that no piece has.
     """
     words = read_unigrams(ngram)
-    marks = {tokeniser.blank, tokeniser.bos, tokeniser.eos, tokeniser.unk}
+    marks = {tokenizer.blank, tokenizer.bos, tokenizer.eos, tokenizer.unk}
     letters = {
-        letter for index, piece in enumerate(tokeniser.pieces) if index not in marks for letter in piece
+        letter for index, piece in enumerate(tokenizer.pieces) if index not in marks for letter in piece
     }
     foreign = sorted({letter for word in words for letter in word} - (letters - {"|", "\u2581"}))
     if foreign:
         raise UserError(
-            f"{ngram} has letters that the tokeniser lacks: {' '.join(foreign[:20])}; "
-            f"the tokeniser's are: {' '.join(sorted(letters)[:60])}. Use an n-gram of the same letters"
+            f"{ngram} has letters that the tokenizer lacks: {' '.join(foreign[:20])}; "
+            f"the tokenizer's are: {' '.join(sorted(letters)[:60])}. Use an n-gram of the same letters"
         )
     return words

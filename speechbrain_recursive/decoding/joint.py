@@ -74,9 +74,9 @@ class JointBeam:
     Arguments
     ---------
     model : torch.nn.Module
-        A recogniser: ``transformer``, a SpeechBrain ``TransformerASR``, and the output layers
+        An ASR model: ``transformer``, a SpeechBrain ``TransformerASR``, and the output layers
         ``seq_lin`` and ``ctc_lin``, each from d to V. It must be in eval mode when the search runs.
-    tokeniser : object
+    tokenizer : object
         With ``pieces``, ``blank``, ``bos``, ``eos`` and ``unk``.
     beam_size : int
         Number of hypotheses.
@@ -103,14 +103,14 @@ class JointBeam:
 
     Example
     -------
-    >>> joint = JointBeam(model, tokeniser, beam_size=8, ctc_weight=0.4)  # doctest: +SKIP
-    >>> [tokeniser.decode(ids) for ids in joint(encoded, frames)]  # doctest: +SKIP
+    >>> joint = JointBeam(model, tokenizer, beam_size=8, ctc_weight=0.4)  # doctest: +SKIP
+    >>> [tokenizer.decode(ids) for ids in joint(encoded, frames)]  # doctest: +SKIP
     """
 
     def __init__(
         self,
         model,
-        tokeniser,
+        tokenizer,
         beam_size=8,
         ctc_weight=0.4,
         lm=None,
@@ -120,9 +120,9 @@ class JointBeam:
         max_decode_ratio=1.0,
         candidates=1.5,
     ):
-        if model.seq_lin is None or tokeniser.bos is None or tokeniser.eos is None:
+        if model.seq_lin is None or tokenizer.bos is None or tokenizer.eos is None:
             raise UserError(
-                "the joint search needs an attention decoder, and a tokeniser with bos and eos"
+                "the joint search needs an attention decoder, and a tokenizer with bos and eos"
             )
         if not 0 <= ctc_weight < 1:
             raise UserError(
@@ -137,18 +137,18 @@ class JointBeam:
             full.append(TransformerLMScorer(lm))
             weights["transformerlm"] = lm_weight
         if ctc_weight > 0:
-            partial.append(CTCScorer(model.ctc_lin, tokeniser.blank, tokeniser.eos))
+            partial.append(CTCScorer(model.ctc_lin, tokenizer.blank, tokenizer.eos))
             weights["ctc"] = ctc_weight
         if ngram is not None:
             if not Path(ngram).is_file():
                 raise UserError(f"no n-gram at {Path(ngram).resolve()}")
-            partial.append(KenLMScorer(str(ngram), len(tokeniser.pieces), _kenlm_names(tokeniser)))
+            partial.append(KenLMScorer(str(ngram), len(tokenizer.pieces), _kenlm_names(tokenizer)))
             weights["kenlm"] = ngram_weight
         self.searcher = RowwiseSearcher(
-            blank_index=tokeniser.blank,
+            blank_index=tokenizer.blank,
             modules=[model.transformer, model.seq_lin],
-            bos_index=tokeniser.bos,
-            eos_index=tokeniser.eos,
+            bos_index=tokenizer.bos,
+            eos_index=tokenizer.eos,
             min_decode_ratio=0.0,
             max_decode_ratio=max_decode_ratio,
             beam_size=beam_size,
@@ -183,28 +183,28 @@ class JointBeam:
         return found
 
 
-def _kenlm_names(tokeniser):
+def _kenlm_names(tokenizer):
     """What KenLM calls each token."""
-    names = list(tokeniser.pieces)
+    names = list(tokenizer.pieces)
     for index, name in (
-        (tokeniser.bos, "<s>"),
-        (tokeniser.eos, "</s>"),
-        (tokeniser.blank, "<unk>"),
+        (tokenizer.bos, "<s>"),
+        (tokenizer.eos, "</s>"),
+        (tokenizer.blank, "<unk>"),
     ):
         names[index] = name
-    if tokeniser.unk is not None:
-        names[tokeniser.unk] = "<unk>"
+    if tokenizer.unk is not None:
+        names[tokenizer.unk] = "<unk>"
     return names
 
 
-def estimate_token_ngram(text, tokeniser, arpa, order=6):
+def estimate_token_ngram(text, tokenizer, arpa, order=6):
     """Estimates an n-gram over tokens, for :class:`JointBeam`.
 
     Arguments
     ---------
     text : iterable of str
         Sentences.
-    tokeniser : object
+    tokenizer : object
         With ``pieces`` and ``encode``.
     arpa : str or Path
         The ARPA file to write.
@@ -216,7 +216,7 @@ def estimate_token_ngram(text, tokeniser, arpa, order=6):
     Path
         ``arpa``.
     """
-    pieces = tokeniser.pieces
+    pieces = tokenizer.pieces
     return estimate_ngram(
-        (" ".join(pieces[i] for i in tokeniser.encode(line)) for line in text), arpa, order
+        (" ".join(pieces[i] for i in tokenizer.encode(line)) for line in text), arpa, order
     )

@@ -1,4 +1,4 @@
-"""Adaptive exit for a trained recogniser: the threshold that saves most loops for an allowed loss."""
+"""Adaptive exit for a trained ASR model: the threshold that saves most loops for an allowed loss."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch import nn
 
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
-from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
@@ -19,11 +19,11 @@ RESULT = "calibration.json"
 
 
 def attach(model, halting):
-    """Let a recogniser's recurrent block end rows early, before its other seams see what a loop left.
+    """Let an ASR model's recurrent block end rows early, before its other hooks see what a loop left.
 
     Arguments
     ---------
-    model : Recogniser
+    model : ASRModel
         With one block that recurs.
     halting : Halting
         Criterion and threshold.
@@ -34,9 +34,9 @@ def attach(model, halting):
         If not exactly one block recurs.
     """
     name = _block(model)
-    seams = model.transformer.encoder.seams
-    there = dict(seams).get(name, ())
-    seams[name] = nn.ModuleList([halting.train(model.training), *there])
+    hooks = model.transformer.encoder.hooks
+    there = dict(hooks).get(name, ())
+    hooks[name] = nn.ModuleList([halting.train(model.training), *there])
 
 
 def calibrated(folder):
@@ -88,14 +88,14 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     """
     folder = Path(folder)
     model, hparams = load_trained(folder)
-    tokeniser = load_tokeniser(folder / "tokeniser.json")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
     split = split or hparams["dev_splits"][0]
     manifest = folder / "manifests" / f"{split}.csv"
     loops = loops or model.schedule.loops[_block(model)]
     every = hparams.get("interval", 1)
     counts = torch.tensor([*range(every, loops, every), loops])
-    loader = eval_loader(make_dataset([manifest], tokeniser, model.sample_rate))
-    triples, values = _measure(model, tokeniser, loader, criterion, loops, every)
+    loader = eval_loader(make_dataset([manifest], tokenizer, model.sample_rate))
+    triples, values = _measure(model, tokenizer, loader, criterion, loops, every)
     rates = [error_rate(column) for column in triples]
     wers = [rate.wer for rate in rates]
     errors, words = torch.tensor([rate.errors for rate in rates]), sum(rates[0].lengths)
@@ -159,7 +159,7 @@ class _Meter(Halting):
 
 
 @torch.no_grad()
-def _measure(model, tokeniser, loader, criterion, loops, every):
+def _measure(model, tokenizer, loader, criterion, loops, every):
     """By loop count (id, reference, hypothesis) of each utterance; by exit its criterion [N].
 
     The last exit is taken whatever the criterion says, so it has none.
@@ -173,8 +173,8 @@ def _measure(model, tokeniser, loader, criterion, loops, every):
             outputs = model(*batch.sig, loops=count)
             decoded = greedy(outputs.log_probs, outputs.frames)
             for row, ids in enumerate(decoded):
-                text = "" if batch.unreadable[row] else tokeniser.decode(ids)
-                units = tokeniser.units(batch.wrd[row]), tokeniser.units(text)
+                text = "" if batch.unreadable[row] else tokenizer.decode(ids)
+                units = tokenizer.units(batch.wrd[row]), tokenizer.units(text)
                 triples[count - 1].append((batch.id[row], *units))
         for exit_values, value in zip(values, meter.values, strict=False):
             exit_values.append(value)

@@ -1,4 +1,4 @@
-"""What a recipe's recogniser costs, told without any corpus and without allocating its weights."""
+"""What a recipe's ASR model costs, told without any corpus and without allocating its weights."""
 
 from speechbrain_recursive.analysis.cost import (
     count_parameters,
@@ -10,7 +10,7 @@ from speechbrain_recursive.hparams import load
 
 
 def describe(path, overrides=None):
-    """Describe a recipe's recogniser for ten seconds of audio in a batch of one.
+    """Describe a recipe's ASR model for ten seconds of audio in a batch of one.
 
     Arguments
     ---------
@@ -29,14 +29,14 @@ def describe(path, overrides=None):
     Raises
     ------
     UserError
-        If the file cannot be loaded, or describes no recogniser.
+        If the file cannot be loaded, or describes no ASR model.
     """
     # What must be given for a run, but does not touch the model.
     given = {"output_folder": "results", "data_folder": "data", **(overrides or {})}
     hparams, _ = load(path, given, device="meta")
     model = hparams["model"]
     if not hasattr(model, "parts"):
-        raise UserError(f"{path} describes no recogniser, but a {type(model).__name__}")
+        raise UserError(f"{path} describes no ASR model, but a {type(model).__name__}")
     return {
         "schedule": str(model.schedule),
         "physical_layers": model.schedule.n_layers,

@@ -63,7 +63,7 @@ def open_layers(model, loops=None, device="cpu"):
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: {one_line(error)}") from error
     if (Path(model) / "hyperparams.yaml").is_file():
-        return _recogniser(Path(model), loops, device)
+        return _asr_model(Path(model), loops, device)
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
         raise UserError(f"{model} is no results folder (hyperparams.yaml) and no Whisper (config.json)")
     if loops is not None:
@@ -108,10 +108,10 @@ def find_audio(path, limit=None):
     return [found[i * len(found) // limit] for i in range(limit)]
 
 
-def _recogniser(folder, loops, device):
+def _asr_model(folder, loops, device):
     model, hparams = load_trained(folder)
     if not hasattr(model, "parts"):
-        raise UserError(f"{folder} holds no recogniser, but a {type(model).__name__}")
+        raise UserError(f"{folder} holds no ASR model, but a {type(model).__name__}")
     try:
         schedule, _ = model.to(device).transformer.encoder.at(loops)
     except ValueError as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from speechbrain_recursive.data.dataset import read_audio
-from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load_trained
@@ -13,12 +13,12 @@ from speechbrain_recursive.inference.calibrate import attach, calibrated
 
 
 class Transcriber:
-    """A trained recogniser with its tokeniser.
+    """A trained ASR model with its tokenizer.
 
     Arguments
     ---------
     folder : str or pathlib.Path
-        What a finished run left: ``hyperparams.yaml``, ``model.ckpt`` and ``tokeniser.json``. Loading
+        What a finished run left: ``hyperparams.yaml``, ``model.ckpt`` and ``tokenizer.json``. Loading
         a YAML file runs what it says, so the folder must be one that you trust.
     adaptive : bool
         Let utterances leave early by the folder's calibration, see
@@ -27,21 +27,21 @@ class Transcriber:
     Raises
     ------
     UserError
-        If the folder holds no finished run or no recogniser, or its weights are not those of its YAML.
+        If the folder holds no finished run or no ASR model, or its weights are not those of its YAML.
     """
 
     def __init__(self, folder, adaptive=False):
         self.model, hparams = load_trained(folder)
         if not hasattr(self.model, "parts"):
-            raise UserError(f"{folder} holds no recogniser, but a {type(self.model).__name__}")
+            raise UserError(f"{folder} holds no ASR model, but a {type(self.model).__name__}")
         self.policy = hparams["loop_policy"]
         if adaptive:
             attach(self.model, calibrated(folder))
-        self.tokeniser = load_tokeniser(Path(folder) / "tokeniser.json")
+        self.tokenizer = load_tokenizer(Path(folder) / "tokenizer.json")
 
     @torch.no_grad()
     def __call__(self, path, loops=None):
-        """Recognise one file, by greedy CTC decoding.
+        """Recognize one file, by greedy CTC decoding.
 
         Arguments
         ---------
@@ -70,4 +70,4 @@ class Transcriber:
             outputs = self.model(signal[None], torch.ones(1), loops=loops)
         except ValueError as error:
             raise UserError(f"--loops {loops}: {error}") from error
-        return self.tokeniser.decode(greedy(outputs.log_probs, outputs.frames)[0])
+        return self.tokenizer.decode(greedy(outputs.log_probs, outputs.frames)[0])

@@ -42,7 +42,7 @@ class RecursiveTransformerASR(TransformerASR):
         Features per frame.
     schedule : Schedule
         Which encoder layer runs at each logical step.
-    seams : dict of str to list of Seam, optional
+    hooks : dict of str to list of Hook, optional
         See :class:`~speechbrain_recursive.nn.encoder.RecursiveEncoder`, as for the next two.
     recompute : bool
         Recompute each loop's activations in the backward pass.
@@ -74,7 +74,7 @@ class RecursiveTransformerASR(TransformerASR):
         tgt_vocab,
         input_size,
         schedule,
-        seams=None,
+        hooks=None,
         recompute=False,
         grad_loops=None,
         encoder=None,
@@ -85,9 +85,9 @@ class RecursiveTransformerASR(TransformerASR):
         super().__init__(tgt_vocab, input_size, num_encoder_layers=schedule.n_layers, **stock)
         if hasattr(self, "decoder") and self._decoder_positions() is None:
             raise ValueError("the decoder needs positions: set positional_encoding: fixed_abs_sine")
-        # After the stock initialisation, which overwrites every matrix, identity or not.
+        # After the stock initialization, which overwrites every matrix, identity or not.
         encoder = self.encoder if encoder is None else encoder
-        self.encoder = RecursiveEncoder(encoder, schedule, seams, recompute, grad_loops)
+        self.encoder = RecursiveEncoder(encoder, schedule, hooks, recompute, grad_loops)
         for name in ("positional_encoding", "positional_encoding_decoder"):
             if isinstance(getattr(self, name, None), PositionalEncoding):
                 table = getattr(self, name)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from speechbrain_recursive.nn.families import family_of
+from speechbrain_recursive.nn.adapters import adapter_for
 from speechbrain_recursive.nn.schedule import Schedule
 
 
@@ -47,7 +47,7 @@ class RecursiveEncoder(nn.Module):
         ``schedule.n_layers`` layers.
     schedule : Schedule
         Which layer runs at each logical step.
-    seams : dict of str to list of Seam, optional
+    hooks : dict of str to list of Hook, optional
         What acts on the blocks of that name; under ``"*"`` on every block.
     recompute : bool
         Recompute each loop's activations in the backward pass instead of keeping them.
@@ -57,9 +57,9 @@ class RecursiveEncoder(nn.Module):
     Raises
     ------
     ValueError
-        If the encoder has another number of layers than the schedule names, seams are given for a
+        If the encoder has another number of layers than the schedule names, hooks are given for a
         block that does not exist, or ``grad_loops`` would leave what lies below the first recurrent
-        block without gradient, since no seam there injects an earlier state.
+        block without gradient, since no hook there injects an earlier state.
 
     Example
     -------
@@ -72,7 +72,7 @@ class RecursiveEncoder(nn.Module):
     (torch.Size([2, 10, 8]), 4)
     """
 
-    def __init__(self, encoder, schedule, seams=None, recompute=False, grad_loops=None):
+    def __init__(self, encoder, schedule, hooks=None, recompute=False, grad_loops=None):
         super().__init__()
         if len(encoder.layers) != schedule.n_layers:
             raise ValueError(
@@ -80,22 +80,22 @@ class RecursiveEncoder(nn.Module):
                 f"the encoder has {len(encoder.layers)}"
             )
         names = {block.name for block in schedule.blocks} | {"*"}
-        for name in seams or {}:
+        for name in hooks or {}:
             if name not in names:
-                raise ValueError(f"seams for block '{name}', which the schedule {schedule} lacks")
+                raise ValueError(f"hooks for block '{name}', which the schedule {schedule} lacks")
         self.layers = encoder.layers
         self.norm = encoder.norm
         self.layerdrop_prob = encoder.layerdrop_prob
         self.output_hidden_states = encoder.output_hidden_states
-        self.family = family_of(encoder)
+        self.family = adapter_for(encoder)
         for layer in self.layers:
             self.family.guard(layer)
         self.schedule = schedule
-        self.seams = nn.ModuleDict({name: nn.ModuleList(some) for name, some in (seams or {}).items()})
-        for name, some in self.seams.items():
+        self.hooks = nn.ModuleDict({name: nn.ModuleList(some) for name, some in (hooks or {}).items()})
+        for name, some in self.hooks.items():
             blocks = [block for block in schedule.blocks if name in ("*", block.name)]
-            for seam in some:
-                seam.attach({i: self.layers[i] for block in blocks for i in block.layers})
+            for hook in some:
+                hook.attach({i: self.layers[i] for block in blocks for i in block.layers})
         self.recompute = recompute
         self.grad_loops = grad_loops
         if grad_loops is not None:
@@ -166,7 +166,7 @@ class RecursiveEncoder(nn.Module):
             Loop counts: of all blocks that recur, by block, or for each row [B]. A row leaves its
             block after its own count and rejoins the others behind the block.
         taps : iterable of int
-            Indices of steps to keep hidden states of, taken before any seam acts. A row that had left
+            Indices of steps to keep hidden states of, taken before any hook acts. A row that had left
             its block before a step keeps the state that it left with.
         attention : iterable of int
             Indices of steps to keep attention weights of, for the rows that were there.
@@ -232,7 +232,7 @@ class RecursiveEncoder(nn.Module):
         Arguments
         ---------
         state : State
-            With the block's output for ``x``; what its seams keep in memory is not at hand.
+            With the block's output for ``x``; what its hooks keep in memory is not at hand.
         name : str
             The block.
         loops : int, dict or torch.LongTensor, optional
@@ -243,8 +243,8 @@ class RecursiveEncoder(nn.Module):
         State
         """
         schedule, counts = self.at(loops)
-        for seam in self._seams_of(name):
-            state = seam.leave_block(state)
+        for hook in self._hooks_of(name):
+            state = hook.leave_block(state)
         rest = schedule.after(name)
         counts = {block: count for block, count in counts.items() if block in rest.loops}
         return self.run(state, rest, counts).state
@@ -307,19 +307,19 @@ class RecursiveEncoder(nn.Module):
 
     def _run_block(self, block, passes, counts, keep, wanted, trace):
         """All loops of a block. Rows that are done step out; the rest goes on."""
-        seams = self._seams_of(block.name)
+        hooks = self._hooks_of(block.name)
         whole = replace(trace.state, loops=block.loops if counts is None else counts)
         live, rows = whole, None
         for loop, steps in enumerate(passes):
             if live is None:
                 trace.taps.update((step.index, whole.x) for step in steps if step.index in wanted[0])
                 continue
-            body = partial(self._one_loop, seams, steps, keep, wanted)
+            body = partial(self._one_loop, hooks, steps, keep, wanted)
             live, taps, attention = self._pass(block, loop)(body, live)
             trace.attention.update(attention)
             for index, x in taps.items():
                 trace.taps[index] = x if rows is None else whole.put(rows, replace(live, x=x)).x
-            done = self._done(live, seams, loop)
+            done = self._done(live, hooks, loop)
             last = loop + 1 == len(passes)
             if last or (done is not None and bool(done.any())):
                 whole = live if rows is None else whole.put(rows, live)
@@ -327,8 +327,8 @@ class RecursiveEncoder(nn.Module):
                 going = torch.nonzero(~done).squeeze(1)
                 rows = going if rows is None else rows[going]
                 live = live.rows(going) if len(going) else None
-        for seam in seams:
-            whole = seam.leave_block(whole)
+        for hook in hooks:
+            whole = hook.leave_block(whole)
         return whole
 
     def _pass(self, block, loop):
@@ -339,14 +339,14 @@ class RecursiveEncoder(nn.Module):
             return partial(checkpoint, use_reentrant=False)
         return _call
 
-    def _one_loop(self, seams, steps, keep, wanted, state):
+    def _one_loop(self, hooks, steps, keep, wanted, state):
         """One pass through a block's layers; returns the state, and what is wanted of its steps."""
         state = replace(state, step=steps[0])
-        for seam in seams:
-            state = seam.before_loop(state)
+        for hook in hooks:
+            state = hook.before_loop(state)
         call = self.family.call
-        for seam in seams:
-            call = partial(_around, seam, call)
+        for hook in hooks:
+            call = partial(_around, hook, call)
         taps, attention = {}, {}
         for step in steps:
             if step.index in keep:
@@ -359,17 +359,17 @@ class RecursiveEncoder(nn.Module):
                 taps[step.index] = state.x
         return state, taps, attention
 
-    def _done(self, state, seams, loop):
-        """Which of the rows in a block have finished, by their own counts or by a seam's word."""
+    def _done(self, state, hooks, loop):
+        """Which of the rows in a block have finished, by their own counts or by a hook's word."""
         done = state.loops <= loop + 1 if torch.is_tensor(state.loops) else None
-        for seam in seams:
-            said = seam.done(state)
+        for hook in hooks:
+            said = hook.done(state)
             if said is not None:
                 done = said if done is None else done | said
         return done
 
-    def _seams_of(self, block):
-        return [seam for name in ("*", block) if name in self.seams for seam in self.seams[name]]
+    def _hooks_of(self, block):
+        return [hook for name in ("*", block) if name in self.hooks for hook in self.hooks[name]]
 
     def _draw(self, schedule):
         """Indices of the steps that layer dropout keeps, drawn once for the whole run."""
@@ -382,10 +382,10 @@ class RecursiveEncoder(nn.Module):
         if self.grad_loops < 1:
             raise ValueError(f"grad_loops must be at least 1, got {self.grad_loops}")
         for block in self.schedule.blocks:
-            if block.recurs and not any(seam.injects for seam in self._seams_of(block.name)):
+            if block.recurs and not any(hook.injects for hook in self._hooks_of(block.name)):
                 raise ValueError(
                     f"grad_loops = {self.grad_loops} leaves what lies below block '{block.name}' "
-                    "without gradient: give the block a seam that injects its entry state"
+                    "without gradient: give the block a hook that injects its entry state"
                 )
 
 
@@ -393,5 +393,5 @@ def _call(body, state):
     return body(state)
 
 
-def _around(seam, call, state, layer):
-    return seam.around_step(state, layer, call)
+def _around(hook, call, state, layer):
+    return hook.around_step(state, layer, call)

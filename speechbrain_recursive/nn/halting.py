@@ -10,7 +10,7 @@ import torch
 
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.padding import pad_mask
-from speechbrain_recursive.nn.state import Seam
+from speechbrain_recursive.nn.state import Hook
 
 
 def cosine_change(before, after, readout):
@@ -33,7 +33,7 @@ def posterior_entropy(before, after, readout):
 CRITERIA = {"cosine": cosine_change, "kl": posterior_change, "entropy": posterior_entropy}
 
 
-class Halting(Seam):
+class Halting(Hook):
     """Ends rows early in evaluation; in training every row makes all its loops.
 
     Arguments

@@ -1,8 +1,8 @@
-"""LARM: rotary Transformer blocks, and the seams that condition its loop.
+"""LARM: rotary Transformer blocks, and the hooks that condition its loop.
 
 Paper: "Test-Time Compute Scaling for ASR with Depth-Conditioned Looped Transformers". The loop itself is
 :class:`~speechbrain_recursive.nn.encoder.RecursiveEncoder`'s under ``cycle(n, loops)``, the front-end is
-:class:`~speechbrain_recursive.nn.frontend.ConvSubsampling`, the head the recogniser's; with no seams it
+:class:`~speechbrain_recursive.nn.frontend.ConvSubsampling`, the head the ASR model's; with no hooks it
 is the naive loop of Eq. 1.
 """
 
@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.adapters import Transformer
 from speechbrain_recursive.nn.conditioning.depth import Clock, DepthEmbedding, DepthMLP, FiLM
 from speechbrain_recursive.nn.conditioning.feedback import PosteriorFeedback
 from speechbrain_recursive.nn.conditioning.injection import StateInjection
-from speechbrain_recursive.nn.families import Transformer
 
 DEPTH = {
     "none": None,
@@ -37,7 +37,7 @@ def conditioning(
     gain=0.1,
     learn_gains=True,
 ):
-    """The seams of LARM's recurrent block, from h(n) to z(n) (section 3.2.3 and 3.2.4).
+    """The hooks of LARM's recurrent block, from h(n) to z(n) (section 3.2.3 and 3.2.4).
 
     ``z(n) = FiLM_n(h(n) + a z0 + b shift(P softmax(head(h(n)))) + clock(n mod interval))``
 
@@ -59,11 +59,11 @@ def conditioning(
     gain : float
         Initial value of a and b.
     learn_gains : bool
-        Whether a and b are learnt.
+        Whether a and b are learned.
 
     Returns
     -------
-    list of Seam
+    list of Hook
         None of one loop alone, which conditions nothing.
 
     Raises
@@ -73,22 +73,22 @@ def conditioning(
 
     Example
     -------
-    >>> [type(seam).__name__ for seam in conditioning(16, 30, loops=12, interval=4)]
+    >>> [type(hook).__name__ for hook in conditioning(16, 30, loops=12, interval=4)]
     ['PosteriorFeedback', 'StateInjection', 'Clock', 'FiLM']
     """
     if depth not in DEPTH:
         raise UserError(f"depth conditioning '{depth}' is none of {', '.join(DEPTH)}")
     if loops == 1:
         return []
-    seams = []
+    hooks = []
     if feedback != "none":
-        seams.append(PosteriorFeedback(n_tokens, d_model, feedback, gain, learn_gains))
-    seams.append(StateInjection(gain, learn_gains))
+        hooks.append(PosteriorFeedback(n_tokens, d_model, feedback, gain, learn_gains))
+    hooks.append(StateInjection(gain, learn_gains))
     if clock:
-        seams.append(Clock(interval, d_model))
+        hooks.append(Clock(interval, d_model))
     if DEPTH[depth] is not None:
-        seams.append(DEPTH[depth](loops, d_model))
-    return seams
+        hooks.append(DEPTH[depth](loops, d_model))
+    return hooks
 
 
 class RopeBlock(nn.Module):

@@ -1,4 +1,4 @@
-"""What travels through a recursive encoder, and the seams at which a method can touch it."""
+"""What travels through a recursive encoder, and the hooks at which a method can touch it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -131,16 +131,16 @@ class State:
             if time > self.x.shape[1]:
                 raise ValueError("positions can be recut to fewer frames only")
             relative = pos.shape[1] == 2 * self.x.shape[1] - 1
-            centre = self.x.shape[1] - 1
-            pos = pos[:, centre - time + 1 : centre + time] if relative else pos[:, :time]
+            center = self.x.shape[1] - 1
+            pos = pos[:, center - time + 1 : center + time] if relative else pos[:, :time]
         pad = pad_mask(frames, time) if self.pad is not None else None
         return replace(self, x=x, pad=pad, pos=pos)
 
 
-class Seam(nn.Module):
+class Hook(nn.Module):
     """Where a method touches the recursion; each hook does nothing until it is overridden.
 
-    Seams are pure: they keep nothing on ``self`` between calls. What a seam adds starts as the
+    Hooks are pure: they keep nothing on ``self`` between calls. What a hook adds starts as the
     identity, so that attaching it to a trained encoder changes nothing before it is trained.
 
     ``injects`` says that every loop reads a state from before the block, so that gradients reach the
@@ -150,7 +150,7 @@ class Seam(nn.Module):
     injects = False
 
     def attach(self, layers):
-        """Build what depends on the block's layers, once, when an encoder takes the seam.
+        """Build what depends on the block's layers, once, when an encoder takes the hook.
 
         Arguments
         ---------
@@ -194,6 +194,6 @@ class Seam(nn.Module):
         Returns
         -------
         torch.BoolTensor or None
-            [B], or None where the seam never ends a row early.
+            [B], or None where the hook never ends a row early.
         """
         return None

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: which of a recogniser's parts a checkpoint is for."""
+"""Weights from elsewhere: which of an ASR model's parts a checkpoint is for."""
 
 # Keys in SpeechBrain's Transformer recipes, whose model is [CNN, Transformer, seq_lin, ctc_lin].
 _STOCK_RECIPE = {"0.": "frontend.convs.", "1.": "transformer.", "2.w.": "seq_lin.", "3.w.": "ctc_lin."}
@@ -10,9 +10,9 @@ def warm_start(model, weights):
     Arguments
     ---------
     model : torch.nn.Module
-        What is to be started: a ``Recogniser``, or any other model from its own kind of checkpoint.
+        What is to be started: a ``ASRModel``, or any other model from its own kind of checkpoint.
     weights : dict of str to torch.Tensor
-        The state of a ``Recogniser``, of a ``TransformerASR`` alone (the front-end and the heads keep
+        The state of a ``ASRModel``, of a ``TransformerASR`` alone (the front-end and the heads keep
         their initial weights), or of the model in one of SpeechBrain's Transformer recipes.
 
     Raises

@@ -83,7 +83,7 @@ class CTC:
         return average(losses, counts, self.reduction)
 
     def _count_impossible(self, frames, batch):
-        """Count utterances whose tokens, with a blank between equal neighbours, need more frames."""
+        """Count utterances whose tokens, with a blank between equal neighbors, need more frames."""
         tokens, counts = batch.tokens.data, token_counts(batch.tokens)
         inside = torch.arange(1, tokens.shape[1], device=tokens.device) < counts[:, None]
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)

@@ -41,7 +41,7 @@ def average(losses, counts, reduction):
         "batchmean", as in SpeechBrain's Transformer recipes: the mean over utterances, in which
         long ones weigh more. "mean", as in its CTC-only recipes: the same after dividing each
         utterance's loss by its tokens. Against "batchmean" that is smaller by about the mean
-        number of tokens, which matters to clipping and to regularisers.
+        number of tokens, which matters to clipping and to regularizers.
 
     Returns
     -------

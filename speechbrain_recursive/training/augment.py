@@ -7,7 +7,7 @@ from torch import nn
 class TimeMasks(nn.Module):
     """SpecAugment's time masks, none longer than a part of the utterance itself.
 
-    For SpeechBrain's ``Augmenter``, on features that are normalised by utterance: the zeros that fill
+    For SpeechBrain's ``Augmenter``, on features that are normalized by utterance: the zeros that fill
     the masks are then the utterance's mean.
 
     Arguments

@@ -22,17 +22,17 @@ class Brain(sb.Brain):
 
     Arguments
     ---------
-    tokeniser : object
-        See :mod:`speechbrain_recursive.data.tokenisers`.
+    tokenizer : object
+        See :mod:`speechbrain_recursive.data.tokenizers`.
     **kwargs
         The stock Brain's arguments.
     """
 
     error_name = "error"
 
-    def __init__(self, tokeniser, **kwargs):
+    def __init__(self, tokenizer, **kwargs):
         super().__init__(**kwargs)
-        self.tokeniser = tokeniser
+        self.tokenizer = tokenizer
         self.skipped_steps = 0
         if self.checkpointer is not None:
             self.checkpointer.add_recoverables(

@@ -35,7 +35,7 @@ class Evaluation:
 def evaluate(
     model,
     loaders,
-    tokeniser,
+    tokenizer,
     eval_loops,
     policy,
     ngram=None,
@@ -48,12 +48,12 @@ def evaluate(
 
     Arguments
     ---------
-    model : Recogniser
+    model : ASRModel
         In eval mode, on its device.
     loaders : dict of str to DataLoader
         By split; batches with ``id``, ``sig``, ``wrd`` and ``unreadable``.
-    tokeniser : object
-        See :mod:`speechbrain_recursive.data.tokenisers`.
+    tokenizer : object
+        See :mod:`speechbrain_recursive.data.tokenizers`.
     eval_loops : list of int or dict
         Loop counts to decode at.
     policy : Fixed, Proportional, Growing, LogNormalPoisson or ByBlock
@@ -64,7 +64,7 @@ def evaluate(
     joint : JointBeam, optional
         Joint CTC/attention search.
     chunks : DynChunkTrainConfig, optional
-        Chunked attention and convolution, as a streaming recogniser would have it.
+        Chunked attention and convolution, as a streaming ASR model would have it.
     progressbar : bool
         Whether to show one per split and loop count.
     supervises : callable, optional
@@ -88,7 +88,7 @@ def evaluate(
             decoded, rtf = _decode(model, bar, of_batch, chunks, with_search)
             for decoder, lines in decoded.items():
                 triples = [
-                    (uid, tokeniser.units(text), tokeniser.units(tokeniser.decode(ids)))
+                    (uid, tokenizer.units(text), tokenizer.units(tokenizer.decode(ids)))
                     for uid, text, ids in lines
                 ]
                 found.rows.append(
@@ -100,7 +100,7 @@ def evaluate(
                         rtf[decoder],
                         trained=loops == trained,
                         supervised=(supervises or policy.supervises)(loops),
-                        metric=tokeniser.metric,
+                        metric=tokenizer.metric,
                     )
                 )
                 found.hypotheses += [

@@ -1,4 +1,4 @@
-"""The task of modelling the language of transcripts, for shallow fusion in the joint search."""
+"""The task of modeling the language of transcripts, for shallow fusion in the joint search."""
 
 import json
 import math
@@ -16,23 +16,23 @@ from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.distributed import shard
 
 
-class LanguageModelling(Brain):
+class LanguageModeling(Brain):
     """Trains SpeechBrain's ``TransformerLM`` on the words of the training manifests.
 
     Batches are measured in padded tokens (``max_batch_tokens``). The results folder is what a
-    recogniser's ``lm`` names.
+    ASR model's ``lm`` names.
     """
 
     error_name = "perplexity"
 
     @staticmethod
-    def loaders(hparams, manifests, tokeniser):
-        """Batches by split; see :meth:`Recognition.loaders`."""
+    def loaders(hparams, manifests, tokenizer):
+        """Batches by split; see :meth:`ASR.loaders`."""
         limit, workers = hparams["max_batch_tokens"], {"num_workers": hparams["num_workers"]}
         seed, most = hparams["seed"], hparams["max_batch_examples"]
 
         def dataset(splits):
-            return make_text_dataset([manifests[split] for split in splits], tokeniser)
+            return make_text_dataset([manifests[split] for split in splits], tokenizer)
 
         return (
             train_loader(dataset(hparams["train_splits"]), limit, seed, most, **shard(), **workers),
@@ -65,7 +65,7 @@ class LanguageModelling(Brain):
         return math.exp(self.surprise / self.tokens)
 
     def report(self, loaders, train_manifests, command):
-        """Write the perplexity of the test sets to ``report.json``; see :meth:`Recognition.report`."""
+        """Write the perplexity of the test sets to ``report.json``; see :meth:`ASR.report`."""
         self.modules.eval()
         results = []
         for split, loader in loaders.items():

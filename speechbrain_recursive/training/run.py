@@ -18,8 +18,8 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.seed import seed_everything
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
-from speechbrain_recursive.data.build_tokeniser import build_tokeniser
-from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.data.build_tokenizer import build_tokenizer
+from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.hparams import load, load_weights, merge, parse_overrides
@@ -31,10 +31,10 @@ from speechbrain_recursive.training.distributed import shard
 _RAISED = f"{UserError.__module__}.{UserError.__name__}: "
 
 
-def run(prepare, synthesise, argv=None, download_ngram=None):
+def run(prepare, synthesize, argv=None, download_ngram=None):
     """Prepare, train, evaluate and report.
 
-    The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokeniser.json``,
+    The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokenizer.json``,
     ``model.ckpt`` (the weights that were evaluated), the report and the logs; ``save`` holds the
     checkpoints to resume from.
 
@@ -44,7 +44,7 @@ def run(prepare, synthesise, argv=None, download_ngram=None):
     ---------
     prepare : callable
         The corpus's prepare function: ``(hparams, data_folder, save_folder) -> {split: manifest}``.
-    synthesise : callable
+    synthesize : callable
         Makes the synthetic twin in the corpus's layout: ``(folder, **options) -> data_folder``. It is
         used where ``data_folder`` is null.
     argv : list of str, optional
@@ -54,13 +54,13 @@ def run(prepare, synthesise, argv=None, download_ngram=None):
         file that is not there, and ``download`` is true.
     """
     try:
-        _run(prepare, synthesise, sys.argv[1:] if argv is None else argv, download_ngram)
+        _run(prepare, synthesize, sys.argv[1:] if argv is None else argv, download_ngram)
     except UserError as error:
         # What a loader's process raises comes with that process's traceback before the message.
         sys.exit(f"error: {str(error).strip().splitlines()[-1].removeprefix(_RAISED)}")
 
 
-def _run(prepare, synthesise, argv, download_ngram):
+def _run(prepare, synthesize, argv, download_ngram):
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
     ddp_init_group(run_opts)
     hparams, text = load(hparams_file, _with_run_options(hparams_file, run_opts, overrides))
@@ -81,17 +81,17 @@ def _run(prepare, synthesise, argv, download_ngram):
     checkpointer.recover_if_possible()  # refuses another model's folder before anything in it changes
 
     _ngram(download_ngram, hparams)
-    manifests = _corpus(prepare, synthesise, hparams)
+    manifests = _corpus(prepare, synthesize, hparams)
     train = [manifests[split] for split in hparams["train_splits"]]
-    tokeniser = _tokeniser(hparams, train)
-    loader, dev, tests = hparams["brain"].loaders(hparams, manifests, tokeniser)
+    tokenizer = _tokenizer(hparams, train)
+    loader, dev, tests = hparams["brain"].loaders(hparams, manifests, tokenizer)
     if hparams["warm_start"] is not None:
         load_weights(hparams["warm_start"], partial(warm_start, hparams["model"]))
     checkpointer.add_recoverable("loader", loader)
     hparams["train_loggers"] = _train_loggers(hparams) if if_main_process() else []
     try:
         brain = hparams["brain"](
-            tokeniser,
+            tokenizer,
             modules=hparams["modules"],
             opt_class=hparams["opt_class"],
             hparams=hparams,
@@ -122,7 +122,7 @@ def _ngram(download_ngram, hparams):
     run_on_main(download_ngram, args=[ngram])
 
 
-def _corpus(prepare, synthesise, hparams):
+def _corpus(prepare, synthesize, hparams):
     """Manifests by split, of the corpus or of its synthetic twin."""
     data_folder = hparams["data_folder"]
     if data_folder is None:
@@ -131,7 +131,7 @@ def _corpus(prepare, synthesise, hparams):
         hparams = hparams | {"download": False}  # nothing is missing from what is made here
         data_folder = hparams["synthetic_folder"]
         try:
-            run_on_main(synthesise, args=[data_folder], kwargs=hparams["synthetic"])
+            run_on_main(synthesize, args=[data_folder], kwargs=hparams["synthetic"])
         except TypeError as error:
             raise UserError(f"synthetic: {one_line(error)}") from error
     save_folder = Path(hparams["output_folder"]) / "manifests"
@@ -139,10 +139,10 @@ def _corpus(prepare, synthesise, hparams):
     return {path.stem: path for path in save_folder.glob("*.csv")}
 
 
-def _tokeniser(hparams, train):
+def _tokenizer(hparams, train):
     characters = hparams["token_type"] == "char"
     options = {
-        "path": Path(hparams["output_folder"]) / "tokeniser.json",
+        "path": Path(hparams["output_folder"]) / "tokenizer.json",
         "manifests": train,
         "kind": "characters" if characters or hparams["characters"] else "sentencepiece",
         "seq2seq": hparams["num_decoder_layers"] > 0,
@@ -152,17 +152,17 @@ def _tokeniser(hparams, train):
         "boundary": not characters,
     }
     run_on_main(_build_unless_in_use, kwargs=options)
-    tokeniser = build_tokeniser(**options)
-    if len(tokeniser) != hparams["n_tokens"]:
-        raise UserError(f"n_tokens is {hparams['n_tokens']}, the tokeniser has {len(tokeniser)} pieces")
-    return tokeniser
+    tokenizer = build_tokenizer(**options)
+    if len(tokenizer) != hparams["n_tokens"]:
+        raise UserError(f"n_tokens is {hparams['n_tokens']}, the tokenizer has {len(tokenizer)} pieces")
+    return tokenizer
 
 
 def _build_unless_in_use(path, **options):
-    """Build the tokeniser, but keep the tokens that this folder's checkpoints were trained on."""
+    """Build the tokenizer, but keep the tokens that this folder's checkpoints were trained on."""
     before = path.read_bytes() if path.is_file() else None
-    old = load_tokeniser(path).pieces if before else None
-    new = build_tokeniser(path, **options).pieces
+    old = load_tokenizer(path).pieces if before else None
+    new = build_tokenizer(path, **options).pieces
     if old not in (None, new) and any((path.parent / "save").glob("CKPT*")):
         write_whole(path, before)
         raise UserError(

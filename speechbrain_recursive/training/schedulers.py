@@ -1,4 +1,4 @@
-"""Learning rates by optimiser step."""
+"""Learning rates by optimizer step."""
 
 import math
 
@@ -13,7 +13,7 @@ from speechbrain.utils.checkpoints import (
 class WarmupCosine:
     """Linear warm-up to a peak, then half a cosine down to a fraction of it.
 
-    Called before every optimiser step, so that the first one is warmed up too.
+    Called before every optimizer step, so that the first one is warmed up too.
 
     Arguments
     ---------
@@ -48,7 +48,7 @@ class WarmupCosine:
         self.n_steps = 0
 
     def __call__(self, optimizer):
-        """Set the optimiser's rate for the step that it is about to make.
+        """Set the optimizer's rate for the step that it is about to make.
 
         Arguments
         ---------

@@ -9,7 +9,7 @@ from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset, read_audio, train_loader
 from speechbrain_recursive.data.librispeech import prepare_librispeech
 from speechbrain_recursive.data.manifest import read_manifest, write_manifest
-from speechbrain_recursive.data.tokenisers import CharacterTokeniser
+from speechbrain_recursive.data.tokenizers import CharacterTokenizer
 from speechbrain_recursive.errors import UserError
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
@@ -22,7 +22,7 @@ def manifests(corpus, tmp_path_factory):
 
 @pytest.fixture
 def dataset(manifests):
-    return make_dataset([manifests["train-clean-100"]], CharacterTokeniser(ALPHABET))
+    return make_dataset([manifests["train-clean-100"]], CharacterTokenizer(ALPHABET))
 
 
 def ids(loader):
@@ -35,7 +35,7 @@ def epoch(loader, number):
 
 
 def test_items_are_audio_and_tokens(dataset, manifests):
-    tokeniser = CharacterTokeniser(ALPHABET)
+    tokenizer = CharacterTokenizer(ALPHABET)
     rows = read_manifest(manifests["train-clean-100"])
     assert len(dataset) == len(rows) == 8
     for item in dataset:
@@ -44,20 +44,20 @@ def test_items_are_audio_and_tokens(dataset, manifests):
         np.testing.assert_array_equal(item["sig"], samples)
         assert item["wrd"] == row["wrd"]
         assert item["unreadable"] is False
-        assert tokeniser.decode(item["tokens"]) == row["wrd"]
+        assert tokenizer.decode(item["tokens"]) == row["wrd"]
         assert item["tokens_bos"].tolist() == [1, *item["tokens"].tolist()]
         assert item["tokens_eos"].tolist() == [*item["tokens"].tolist(), 2]
 
 
 def test_ctc_alone_has_no_bos_and_eos(manifests):
-    dataset = make_dataset([manifests["dev-clean"]], CharacterTokeniser(ALPHABET, seq2seq=False))
+    dataset = make_dataset([manifests["dev-clean"]], CharacterTokenizer(ALPHABET, seq2seq=False))
     assert dataset[0].keys() == {"id", "sig", "wrd", "tokens", "unreadable"}
 
 
 def test_odd_text_and_unreadable_audio(tmp_path):
     row = {"ID": "a", "duration": 0.5, "wav": "gone.flac", "spk_id": "s"}
     write_manifest(tmp_path / "m.csv", [row | {"wrd": "$FIVE, DOLLARS", "unreadable": "corrupt"}])
-    (batch,) = eval_loader(make_dataset([tmp_path / "m.csv"], CharacterTokeniser(ALPHABET)))
+    (batch,) = eval_loader(make_dataset([tmp_path / "m.csv"], CharacterTokenizer(ALPHABET)))
     assert batch.wrd == ["$FIVE, DOLLARS"]
     assert batch.unreadable.tolist() == [True]
     assert batch.sig.data.shape == (1, 8000)
@@ -67,7 +67,7 @@ def test_odd_text_and_unreadable_audio(tmp_path):
 def test_empty_transcript_makes_no_tokens(tmp_path, manifests):
     row = next(iter(read_manifest(manifests["dev-clean"]).values()))
     write_manifest(tmp_path / "m.csv", [row | {"ID": "a", "wrd": ""}])
-    item = make_dataset([tmp_path / "m.csv"], CharacterTokeniser(ALPHABET))[0]
+    item = make_dataset([tmp_path / "m.csv"], CharacterTokenizer(ALPHABET))[0]
     assert item["tokens"].shape == (0,)
     assert item["tokens"].dtype == item["tokens_bos"].dtype == torch.int64
 

@@ -39,7 +39,7 @@ def test_order_is_a_function_of_seed_and_epoch():
     for i, one in enumerate(drawn):
         assert all(one != other for other in drawn[:i])
     contents = [{frozenset(batch) for batch in draw(epoch)} for epoch in (1, 2)]
-    assert len(contents[0] & contents[1]) < 0.5 * len(contents[0]), "neighbours change as well"
+    assert len(contents[0] & contents[1]) < 0.5 * len(contents[0]), "neighbors change as well"
 
 
 def test_evaluation_is_the_same_every_epoch_and_longest_first():

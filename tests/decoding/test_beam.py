@@ -8,7 +8,7 @@ import kenlm
 import pytest
 import torch
 
-from speechbrain_recursive.data.tokenisers import CharacterTokeniser, SentencePieceTokeniser
+from speechbrain_recursive.data.tokenizers import CharacterTokenizer, SentencePieceTokenizer
 from speechbrain_recursive.decoding.beam import NgramBeam
 from speechbrain_recursive.decoding.ngram import estimate_ngram
 from speechbrain_recursive.errors import UserError
@@ -21,13 +21,13 @@ def arpa(tmp_path_factory):
     return estimate_ngram(SENTENCES, tmp_path_factory.mktemp("ngram") / "lm.arpa", order=3)
 
 
-def every_sentence(log_probs, tokeniser, arpa, weight, bonus):
+def every_sentence(log_probs, tokenizer, arpa, weight, bonus):
     """Scores of all sentences that some path of labels spells in words of the n-gram: text -> score."""
     model, paths = kenlm.Model(str(arpa)), {}
-    used = [i for i in range(len(tokeniser)) if i not in (tokeniser.bos, tokeniser.eos, tokeniser.unk)]
+    used = [i for i in range(len(tokenizer)) if i not in (tokenizer.bos, tokenizer.eos, tokenizer.unk)]
     for path in itertools.product(used, repeat=len(log_probs)):
-        text = tokeniser.decode(
-            [label for label, _ in itertools.groupby(path) if label != tokeniser.blank]
+        text = tokenizer.decode(
+            [label for label, _ in itertools.groupby(path) if label != tokenizer.blank]
         )
         if all(word in model for word in text.split()):
             paths.setdefault(text, []).append(
@@ -46,16 +46,16 @@ def every_sentence(log_probs, tokeniser, arpa, weight, bonus):
 )
 @pytest.mark.parametrize("frames", [1, 2, 4, 5])
 def test_finds_the_best_of_all_sentences(weight, bonus, frames, arpa):
-    tokeniser = CharacterTokeniser("AB", seq2seq=frames % 2 == 0)
-    beam = NgramBeam(tokeniser, arpa, width=10_000, weight=weight, bonus=bonus, threshold=1e3)
+    tokenizer = CharacterTokenizer("AB", seq2seq=frames % 2 == 0)
+    beam = NgramBeam(tokenizer, arpa, width=10_000, weight=weight, bonus=bonus, threshold=1e3)
     torch.manual_seed(frames)
     for _ in range(4):
-        log_probs = (2 * torch.randn(frames, len(tokeniser))).log_softmax(-1)
-        scores = every_sentence(log_probs, tokeniser, arpa, weight, bonus)
+        log_probs = (2 * torch.randn(frames, len(tokenizer))).log_softmax(-1)
+        scores = every_sentence(log_probs, tokenizer, arpa, weight, bonus)
         tokens, score = beam._search(log_probs.numpy())
         best = max(scores, key=scores.get)
         assert score == pytest.approx(scores[best], abs=1e-4)
-        assert tokeniser.decode(tokens) == best
+        assert tokenizer.decode(tokens) == best
 
 
 def peaky(labels, size, peak=12.0):
@@ -68,7 +68,7 @@ def peaky(labels, size, peak=12.0):
 
 @pytest.fixture(scope="module")
 def beam(arpa):
-    return NgramBeam(CharacterTokeniser("AB"), arpa)
+    return NgramBeam(CharacterTokenizer("AB"), arpa)
 
 
 def test_rows_do_not_depend_on_padding_or_order(beam):
@@ -88,7 +88,7 @@ def test_rows_do_not_depend_on_padding_or_order(beam):
 
 
 def test_the_last_word_needs_no_boundary_after_it(beam):
-    tokeniser = CharacterTokeniser("AB")
+    tokenizer = CharacterTokenizer("AB")
     blank, bar, a, b = 0, 4, 5, 6
     for labels, text in (
         ([a, b, b], "AB"),
@@ -98,7 +98,7 @@ def test_the_last_word_needs_no_boundary_after_it(beam):
         ([blank] * 4, ""),
         ([bar] * 2, ""),
     ):
-        assert tokeniser.decode(beam(peaky(labels, 7)[None], torch.tensor([len(labels)]))[0]) == text
+        assert tokenizer.decode(beam(peaky(labels, 7)[None], torch.tensor([len(labels)]))[0]) == text
 
 
 def test_a_certain_token_outside_all_words_is_stepped_over(beam):
@@ -109,72 +109,72 @@ def test_a_certain_token_outside_all_words_is_stepped_over(beam):
 
 def test_sentence_pieces_may_last(tmp_path):
     text = [" ".join(words) for words in itertools.permutations(["THE", "CAT", "SAT", "THERE"], 3)]
-    tokeniser = SentencePieceTokeniser.from_texts(text, vocab_size=16)
-    beam = NgramBeam(tokeniser, estimate_ngram(text, tmp_path / "lm.arpa", order=2))
+    tokenizer = SentencePieceTokenizer.from_texts(text, vocab_size=16)
+    beam = NgramBeam(tokenizer, estimate_ngram(text, tmp_path / "lm.arpa", order=2))
     for sentence in text[::3]:
-        ids = tokeniser.encode(sentence)
+        ids = tokenizer.encode(sentence)
         for repeats in ([1], [3], [1, 2, 4], [2, 1]):
             labels = []
             for token, times in zip(ids, itertools.cycle(repeats)):
                 labels += [0] * (labels[-1:] == [token]) + [token] * times
-            log_probs = peaky(labels, len(tokeniser))[None]
-            assert tokeniser.decode(beam(log_probs, torch.tensor([len(labels)]))[0]) == sentence
+            log_probs = peaky(labels, len(tokenizer))[None]
+            assert tokenizer.decode(beam(log_probs, torch.tensor([len(labels)]))[0]) == sentence
 
 
 def test_the_ngram_decides_between_equals(tmp_path):
-    tokeniser = CharacterTokeniser("ABC")
+    tokenizer = CharacterTokenizer("ABC")
     arpa = estimate_ngram(["A B"] * 5 + ["C C B", "C"], tmp_path / "lm.arpa", order=2)
-    log_probs = peaky([5, 4, 6], len(tokeniser))
+    log_probs = peaky([5, 4, 6], len(tokenizer))
     log_probs[0, 7] = log_probs[0, 5]
     for weight, text in ((0.5, "A B"), (-0.5, "C B")):
-        beam = NgramBeam(tokeniser, arpa, weight=weight)
-        assert tokeniser.decode(beam(log_probs[None], torch.tensor([3]))[0]) == text
+        beam = NgramBeam(tokenizer, arpa, weight=weight)
+        assert tokenizer.decode(beam(log_probs[None], torch.tensor([3]))[0]) == text
 
 
 def test_another_alphabet_is_refused(arpa, tmp_path):
-    with pytest.raises(UserError, match=r"lm\.arpa has letters that the tokeniser lacks: B; .* A"):
-        NgramBeam(CharacterTokeniser("AC"), arpa)
+    with pytest.raises(UserError, match=r"lm\.arpa has letters that the tokenizer lacks: B; .* A"):
+        NgramBeam(CharacterTokenizer("AC"), arpa)
     lower = estimate_ngram(["the cat"], tmp_path / "lower.arpa", order=2)
     with pytest.raises(UserError, match=r"lower.arpa .* a c e h t;"):
-        NgramBeam(CharacterTokeniser("THECA"), lower)
+        NgramBeam(CharacterTokenizer("THECA"), lower)
 
 
 def test_an_ngram_that_cannot_be_loaded_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"no n-gram at .*none.arpa"):
-        NgramBeam(CharacterTokeniser("AB"), tmp_path / "none.arpa")
+        NgramBeam(CharacterTokenizer("AB"), tmp_path / "none.arpa")
     with pytest.raises(UserError, match=r"short.arpa .*bigram"):
-        NgramBeam(CharacterTokeniser("AB"), estimate_ngram(["A B"], tmp_path / "short.arpa", order=1))
+        NgramBeam(CharacterTokenizer("AB"), estimate_ngram(["A B"], tmp_path / "short.arpa", order=1))
     broken = estimate_ngram(["A B"], tmp_path / "broken.arpa", order=2)
     broken.write_text(broken.read_text().replace("ngram 2=", "ngram 2=1"))  # beyond the unigrams
     with pytest.raises(UserError, match=r"KenLM cannot load .*broken.arpa: [^\n]*$"):
-        NgramBeam(CharacterTokeniser("AB"), broken)
+        NgramBeam(CharacterTokenizer("AB"), broken)
 
 
 def test_a_gzipped_ngram_decodes_as_it_does_unzipped(beam, arpa, tmp_path):
     zipped = tmp_path / "lm.arpa.gz"
     zipped.write_bytes(gzip.compress(arpa.read_bytes()))
     log_probs, frames = torch.randn(6, 12, 7).log_softmax(-1), torch.full((6,), 12)
-    assert NgramBeam(CharacterTokeniser("AB"), zipped)(log_probs, frames) == beam(log_probs, frames)
+    assert NgramBeam(CharacterTokenizer("AB"), zipped)(log_probs, frames) == beam(log_probs, frames)
 
 
 def test_characters_without_boundary_are_words_of_one(tmp_path):
     text = ["爷爷在山下", "爷爷在水下", "山下爷爷"]
-    tokeniser = CharacterTokeniser.from_texts(text, boundary=False, size=12)
+    tokenizer = CharacterTokenizer.from_texts(text, boundary=False, size=12)
     arpa = estimate_ngram(
-        [" ".join(tokeniser.units(line)) for line in text], tmp_path / "lm.arpa", order=3
+        [" ".join(tokenizer.units(line)) for line in text], tmp_path / "lm.arpa", order=3
     )
-    beam = NgramBeam(tokeniser, arpa)
+    beam = NgramBeam(tokenizer, arpa)
     for sentence in text:
-        ids = tokeniser.encode(sentence)
+        ids = tokenizer.encode(sentence)
         for repeats in ([1], [3], [1, 2, 4]):
             labels = []
             for token, times in zip(ids, itertools.cycle(repeats)):
                 labels += [0] * (labels[-1:] == [token]) + [token] * times
-            log_probs = peaky(labels, len(tokeniser))[None]
-            assert tokeniser.decode(beam(log_probs, torch.tensor([len(labels)]))[0]) == sentence
-    water, below, man, hill = tokeniser.encode("水下爷山")
-    log_probs = peaky([water, below, man, tokeniser.blank, man], len(tokeniser))
+            log_probs = peaky(labels, len(tokenizer))[None]
+            assert tokenizer.decode(beam(log_probs, torch.tensor([len(labels)]))[0]) == sentence
+    water, below, man, hill = tokenizer.encode("水下爷山")
+    log_probs = peaky([water, below, man, tokenizer.blank, man], len(tokenizer))
     log_probs[0, hill] = log_probs[0, water] - 0.1
     for weight, sentence in ((0.0, "水下爷爷"), (1.0, "山下爷爷")):  # no sentence begins with water
-        ids = NgramBeam(tokeniser, arpa, weight=weight)(log_probs[None], torch.tensor([5]))[0]
-        assert tokeniser.decode(ids) == sentence
+        ids = NgramBeam(tokenizer, arpa, weight=weight)(log_probs[None], torch.tensor([5]))[0]
+        assert tokenizer.decode(ids) == sentence

@@ -18,7 +18,7 @@ from speechbrain_recursive.inference.transcribe import Transcriber
 def folder(trained, tmp_path_factory):
     """The results folder of two steps, with random weights, whose loops differ by utterance."""
     folder = tmp_path_factory.mktemp("calibrate")
-    for name in ("hyperparams.yaml", "tokeniser.json"):
+    for name in ("hyperparams.yaml", "tokenizer.json"):
         shutil.copy(trained / name, folder)
     shutil.copytree(trained / "manifests", folder / "manifests")
     torch.manual_seed(3)

@@ -76,7 +76,7 @@ def test_text_for_a_terminal():
         ([HPARAMS / "mini.yaml", "--n_loops", "2"], "no key 'n_loops' to override"),
         ([HPARAMS / "mini.yaml", "--loops"], "pairs of --key value"),
         ([HPARAMS / "mini.yaml", "--loops", "[1"], "the overrides are no valid YAML"),
-        ([HPARAMS / "transformer_lm.yaml"], "describes no recogniser, but a TransformerLM"),
+        ([HPARAMS / "transformer_lm.yaml"], "describes no ASR model, but a TransformerLM"),
     ],
 )
 def test_mistakes_are_one_line(capsys, words, said):

@@ -28,7 +28,7 @@ def transcribe(capsys):
 def talkative(trained, tmp_path_factory):
     """The results folder with random weights in place of two steps' ones, which only say blanks."""
     folder = tmp_path_factory.mktemp("talkative")
-    for name in ("hyperparams.yaml", "tokeniser.json"):
+    for name in ("hyperparams.yaml", "tokenizer.json"):
         (folder / name).write_bytes((trained / name).read_bytes())
     torch.manual_seed(3)
     weights = torch.load(trained / "model.ckpt")
@@ -122,8 +122,8 @@ def test_a_folder_without_a_run_is_named(tmp_path, speech, transcribe):
     assert error == f"error: {tmp_path} holds no finished run: there is no model.ckpt\n"
 
 
-def test_a_language_model_is_no_recogniser(lm, speech, transcribe):
+def test_a_language_model_is_no_asr_model(lm, speech, transcribe):
     code, _, error = transcribe(lm, speech)
     assert code == 1
-    assert "no recogniser" in error
+    assert "no ASR model" in error
     assert error.count("\n") == 1

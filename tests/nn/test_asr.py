@@ -7,7 +7,7 @@ from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.nn.asr import RecursiveTransformerASR
 from speechbrain_recursive.nn.schedule import latent, standard
-from speechbrain_recursive.nn.state import Seam
+from speechbrain_recursive.nn.state import Hook
 
 SIZES = {
     "d_model": 16,
@@ -179,17 +179,17 @@ class TestPositions:
         assert net(*batch())[1].isfinite().all()
 
 
-class Gain(Seam):
-    """A matrix that starts at zero, which the stock initialisation would overwrite."""
+class Gain(Hook):
+    """A matrix that starts at zero, which the stock initialization would overwrite."""
 
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(16, 16))
 
 
-def test_seams_keep_their_initial_values():
-    net = ours(latent(1, 2, 1, 1), seams={"recurrent": [Gain()]})
-    assert not net.state_dict()["encoder.seams.recurrent.0.weight"].any()
+def test_hooks_keep_their_initial_values():
+    net = ours(latent(1, 2, 1, 1), hooks={"recurrent": [Gain()]})
+    assert not net.state_dict()["encoder.hooks.recurrent.0.weight"].any()
 
 
 def test_no_decoder():

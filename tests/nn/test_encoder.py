@@ -1,4 +1,4 @@
-"""The recursive encoder against the stock one, against loops by hand, and at its seams."""
+"""The recursive encoder against the stock one, against loops by hand, and at its hooks."""
 
 import copy
 from dataclasses import replace
@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 import torch
 
+from speechbrain_recursive.nn.adapters import adapter_for
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
-from speechbrain_recursive.nn.families import family_of
 from speechbrain_recursive.nn.larm import RopeEncoder
 from speechbrain_recursive.nn.schedule import Block, Schedule, bicycle, cycle, latent, standard
-from speechbrain_recursive.nn.state import Seam, State
+from speechbrain_recursive.nn.state import Hook, State
 
 CASES = [
     (family, attention)
@@ -67,12 +67,12 @@ class TestStandard:
         results = []
         for encoder in (theirs, ours):
             encoder.train()
-            optimiser = torch.optim.SGD(encoder.parameters(), lr=0.1)
+            optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
             torch.manual_seed(5)
             entry = x.clone().requires_grad_()
             output, attended = encoder(entry, pos_embs=positions(attention, x))
             loss(output).backward()
-            optimiser.step()
+            optimizer.step()
             assert len(attended) == 4, "the seed drops one of five layers"
             results.append([output, attended, entry.grad])
         assert same(*results)
@@ -204,7 +204,7 @@ class TestRows:
         torch.testing.assert_close(seen, expected)
 
 
-class Tally(Seam):
+class Tally(Hook):
     """Writes and reads memory in every loop; may end rows at loops of their own."""
 
     def __init__(self, ends=None):
@@ -230,13 +230,13 @@ class Tally(Seam):
 
 
 class TestAdaptive:
-    """Rows that a seam calls done leave the block and rejoin behind it."""
+    """Rows that a hook calls done leave the block and rejoin behind it."""
 
     @pytest.mark.parametrize("ends", [[1, 4, 2, 3], [2, 2, 2, 2], [3, 1, 1, 3], [9, 1, 9, 9]])
     def test_rows_equal_fixed_counts(self, stock, ends):
         bank, schedule = stock(3, "conformer"), latent(1, 4, 1, 1)
-        seams = {"recurrent": [Tally(torch.tensor(ends))]}
-        adaptive = RecursiveEncoder(copy.deepcopy(bank), schedule, seams).eval()
+        hooks = {"recurrent": [Tally(torch.tensor(ends))]}
+        adaptive = RecursiveEncoder(copy.deepcopy(bank), schedule, hooks).eval()
         fixed = RecursiveEncoder(bank, schedule, {"recurrent": [Tally()]}).eval()
         with torch.no_grad():
             trace = adaptive.run(State(batch(), pad=RAGGED), taps=range(6))
@@ -254,15 +254,15 @@ class TestAdaptive:
                     torch.testing.assert_close(trace.taps[index][row, :frames], expected)
 
     def test_no_layer_runs_when_all_rows_are_done(self, stock):
-        seams = {"recurrent": [Tally(torch.tensor([2, 1, 2, 1]))]}
-        encoder = RecursiveEncoder(stock(3), latent(1, 4, 1, 1), seams).eval()
+        hooks = {"recurrent": [Tally(torch.tensor([2, 1, 2, 1]))]}
+        encoder = RecursiveEncoder(stock(3), latent(1, 4, 1, 1), hooks).eval()
         calls = []
         encoder.layers[1].register_forward_hook(lambda m, a, output: calls.append(len(output[0])))
         _, attended = encoder(batch())
         assert calls == [4, 2]
         assert len(attended) == 4
 
-    def test_counts_and_a_seam_end_rows_together(self, stock):
+    def test_counts_and_a_hook_end_rows_together(self, stock):
         ends, counts = torch.tensor([1, 4, 2, 3]), torch.tensor([3, 2, 3, 1])
         bank, schedule = stock(3), latent(1, 4, 1, 1)
         both = RecursiveEncoder(copy.deepcopy(bank), schedule, {"recurrent": [Tally(ends)]}).eval()
@@ -273,7 +273,7 @@ class TestAdaptive:
         torch.testing.assert_close(seen, expected)
 
 
-class Diary(Seam):
+class Diary(Hook):
     """Writes down what is called when, and makes each call visible in the numbers."""
 
     def __init__(self, name, diary):
@@ -295,13 +295,13 @@ class Diary(Seam):
         return replace(state, x=state.x + 10)
 
 
-class TestSeams:
+class TestHooks:
     """When each of the four hooks acts."""
 
     def test_order(self, stock):
         diary = []
-        seams = {"recurrent": [Diary("a", diary), Diary("b", diary)]}
-        RecursiveEncoder(stock(3), latent(1, 2, 1, 1), seams).eval()(batch())
+        hooks = {"recurrent": [Diary("a", diary), Diary("b", diary)]}
+        RecursiveEncoder(stock(3), latent(1, 2, 1, 1), hooks).eval()(batch())
         step = ["b in", "a in", "a out", "b out"]
         assert [" ".join(map(str, entry[:2])) for entry in diary] == [
             *["a before", "b before", *step] * 2,
@@ -311,10 +311,10 @@ class TestSeams:
         assert [entry[2] for entry in diary if entry[1] == "in"] == [1, 1, 2, 2]
         assert {entry[2] for entry in diary if entry[1] in ("before", "leave")} == {"recurrent"}
 
-    def test_star_acts_on_every_block_before_its_own_seams(self, stock):
+    def test_star_acts_on_every_block_before_its_own_hooks(self, stock):
         diary = []
-        seams = {"coda": [Diary("coda", diary)], "*": [Diary("all", diary)]}
-        RecursiveEncoder(stock(3), latent(1, 2, 1, 1), seams).eval()(batch())
+        hooks = {"coda": [Diary("coda", diary)], "*": [Diary("all", diary)]}
+        RecursiveEncoder(stock(3), latent(1, 2, 1, 1), hooks).eval()(batch())
         entries = [entry for entry in diary if entry[1] == "before"]
         assert [entry[::2] for entry in entries] == [
             *[("all", "prelude"), ("all", "recurrent"), ("all", "recurrent")],
@@ -335,10 +335,10 @@ class TestSeams:
         assert torch.equal(trace.state.x, last)
 
     def test_their_parameters_are_the_encoders(self, stock):
-        seam = Seam()
-        seam.gain = torch.nn.Parameter(torch.zeros(1))
-        encoder = RecursiveEncoder(stock(1), cycle(1, 2), {"recurrent": [seam]})
-        assert "seams.recurrent.0.gain" in encoder.state_dict()
+        hook = Hook()
+        hook.gain = torch.nn.Parameter(torch.zeros(1))
+        encoder = RecursiveEncoder(stock(1), cycle(1, 2), {"recurrent": [hook]})
+        assert "hooks.recurrent.0.gain" in encoder.state_dict()
 
 
 def saved_bytes(encoder, **kwargs):
@@ -363,9 +363,9 @@ class TestRecompute:
     @pytest.mark.parametrize("loops", [None, torch.tensor([1, 4, 2, 3])])
     def test_equal_values_and_gradients(self, stock, family, loops):
         bank = stock(3, family, dropout=0.2, layerdrop_prob=0.3)
-        seams = {"recurrent": [Tally()]}
+        hooks = {"recurrent": [Tally()]}
         kept, recomputed = (
-            RecursiveEncoder(copy.deepcopy(bank), latent(1, 4, 1, 1), seams, recompute).train()
+            RecursiveEncoder(copy.deepcopy(bank), latent(1, 4, 1, 1), hooks, recompute).train()
             for recompute in (False, True)
         )
         output, expected, most = saved_bytes(kept, loops=loops)
@@ -387,7 +387,7 @@ class TestRecompute:
         assert encoder.layers[0].norm1.norm.weight.grad.abs().sum() > 0
 
 
-class Inject(Seam):
+class Inject(Hook):
     """Adds the state at the block's entry to what every loop begins with."""
 
     injects = True
@@ -404,9 +404,9 @@ class TestGradLoops:
     @pytest.mark.parametrize("recompute", [False, True])
     @pytest.mark.parametrize("last", [1, 2, 4, 9])
     def test_equals_detaching_by_hand(self, stock, last, recompute):
-        seams = {"recurrent": [Inject()]}
+        hooks = {"recurrent": [Inject()]}
         schedule = latent(1, 4, 1, 1)
-        encoder = RecursiveEncoder(stock(3), schedule, seams, recompute, grad_loops=last).train()
+        encoder = RecursiveEncoder(stock(3), schedule, hooks, recompute, grad_loops=last).train()
         output, _ = encoder(batch())
         loss(output).backward()
         seen = gradients(encoder)
@@ -434,10 +434,10 @@ class TestGradLoops:
         RecursiveEncoder(bank, schedule, {"*": [Inject()]}, grad_loops=1)
 
     def test_refuses_zero_and_counts_by_row(self, stock):
-        seams = {"*": [Inject()]}
+        hooks = {"*": [Inject()]}
         with pytest.raises(ValueError, match="at least 1"):
-            RecursiveEncoder(stock(3), latent(1, 4, 1, 1), seams, grad_loops=0)
-        encoder = RecursiveEncoder(stock(3), latent(1, 4, 1, 1), seams, grad_loops=1).train()
+            RecursiveEncoder(stock(3), latent(1, 4, 1, 1), hooks, grad_loops=0)
+        encoder = RecursiveEncoder(stock(3), latent(1, 4, 1, 1), hooks, grad_loops=1).train()
         with pytest.raises(ValueError, match="one loop count"):
             encoder(batch(), loops=torch.tensor([1, 2, 3, 4]))
 
@@ -506,9 +506,9 @@ class TestErrors:
         with pytest.raises(ValueError, match="names 4 layers, the encoder has 3"):
             RecursiveEncoder(stock(3), latent(2, 2, 1, 1))
 
-    def test_seams_of_no_block(self, stock):
+    def test_hooks_of_no_block(self, stock):
         with pytest.raises(ValueError, match="block 'recurent'"):
-            RecursiveEncoder(stock(3), latent(1, 2, 1, 1), {"recurent": [Seam()]})
+            RecursiveEncoder(stock(3), latent(1, 2, 1, 1), {"recurent": [Hook()]})
 
     def test_a_layer_that_does_not_exist(self, stock):
         with pytest.raises(ValueError, match=r"block 'x' names layer 7; the encoder's last is 2"):
@@ -530,7 +530,7 @@ class TestErrors:
 
     def test_an_unknown_family(self):
         with pytest.raises(TypeError, match="Linear"):
-            family_of(torch.nn.Linear(1, 1))
+            adapter_for(torch.nn.Linear(1, 1))
 
 
 def test_what_an_exit_still_has_to_run(stock):

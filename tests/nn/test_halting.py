@@ -23,8 +23,8 @@ def head(x):
 def encoder(criterion, threshold, **options):
     torch.manual_seed(3)
     stock = TransformerEncoder(3, nhead=2, d_ffn=16, d_model=8, normalize_before=True)
-    seams = {"recurrent": [Halting(criterion, threshold, **options)]}
-    return RecursiveEncoder(stock, latent(1, 6, 1, 1), seams).eval()
+    hooks = {"recurrent": [Halting(criterion, threshold, **options)]}
+    return RecursiveEncoder(stock, latent(1, 6, 1, 1), hooks).eval()
 
 
 def run(model, x=X, frames=FRAMES, loops=None):

@@ -26,9 +26,9 @@ from speechbrain_recursive.nn.larm import (
     conditioning,
     rotary_table,
 )
-from speechbrain_recursive.nn.recogniser import Recogniser
+from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.nn.schedule import cycle, latent
-from speechbrain_recursive.objectives.checkpoints import SparseCTC
+from speechbrain_recursive.objectives.intermediate_ctc import IntermediateCTC
 
 MELS, WIDTH, HEADS, TOKENS, BASE = 6, 8, 2, 6, 50.0
 LOOPS, INTERVAL = 4, 2
@@ -56,12 +56,12 @@ def larm(schedule=None, **options):
     """A small LARM with a CTC head, in which no weight has its starting value."""
     torch.manual_seed(0)
     schedule = schedule or cycle(2, LOOPS)
-    seams = conditioning(WIDTH, TOKENS, LOOPS, INTERVAL, **options)
+    hooks = conditioning(WIDTH, TOKENS, LOOPS, INTERVAL, **options)
     transformer = RecursiveTransformerASR(
         TOKENS,
         3 * math.ceil(MELS / 4),
         schedule,
-        {"recurrent": seams},
+        {"recurrent": hooks},
         encoder=RopeEncoder(schedule.n_layers, WIDTH, HEADS, 4 * WIDTH, base=BASE),
         d_model=WIDTH,
         nhead=HEADS,
@@ -69,8 +69,8 @@ def larm(schedule=None, **options):
         positional_encoding=None,
         causal=False,
     )
-    normalise = InputNormalization(norm_type="sentence")
-    model = Recogniser(Fbank(n_mels=MELS), normalise, ConvSubsampling(3), transformer, WIDTH, TOKENS)
+    normalize = InputNormalization(norm_type="sentence")
+    model = ASRModel(Fbank(n_mels=MELS), normalize, ConvSubsampling(3), transformer, WIDTH, TOKENS)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return model.eval()
@@ -95,8 +95,8 @@ def affine(linear, x):
 
 
 def layer_norm(norm, x):
-    centred = x - x.mean()
-    return norm.weight * centred / torch.sqrt((centred * centred).mean() + norm.eps) + norm.bias
+    centered = x - x.mean()
+    return norm.weight * centered / torch.sqrt((centered * centered).mean() + norm.eps) + norm.bias
 
 
 def softmax(x):
@@ -165,7 +165,7 @@ def reference(model, features, loops, previous=True):
     project = model.transformer.custom_src_module.layers[0].w
     z0 = [affine(project, x[:, t].flatten()) for t in range(x.shape[1])]
     encoder = model.transformer.encoder
-    seams = {type(seam): seam for seam in encoder.seams["recurrent"]}
+    hooks = {type(hook): hook for hook in encoder.hooks["recurrent"]}
     posteriors, z = [], z0
     for n in range(1, loops + 1):
         h = z
@@ -177,20 +177,20 @@ def reference(model, features, loops, previous=True):
             return posteriors
         z = []
         for t in range(len(h)):
-            each = h[t] + seams[StateInjection].gain * z0[t]
-            if PosteriorFeedback in seams:
-                feedback, source = seams[PosteriorFeedback], t - 1 if previous else t
+            each = h[t] + hooks[StateInjection].gain * z0[t]
+            if PosteriorFeedback in hooks:
+                feedback, source = hooks[PosteriorFeedback], t - 1 if previous else t
                 if source >= 0:
                     each = each + feedback.gain * affine(feedback.project, p[source])
-            if Clock in seams:
-                each = each + seams[Clock].embedding.weight[n % INTERVAL]
-            if FiLM in seams:
-                scale, bias = seams[FiLM].scale, seams[FiLM].bias
+            if Clock in hooks:
+                each = each + hooks[Clock].embedding.weight[n % INTERVAL]
+            if FiLM in hooks:
+                scale, bias = hooks[FiLM].scale, hooks[FiLM].bias
                 each = (1 + network(scale, n / LOOPS)) * each + network(bias, n / LOOPS)
-            if DepthMLP in seams:
-                each = each + network(seams[DepthMLP].bias, n / LOOPS)
-            if DepthEmbedding in seams:
-                each = each + seams[DepthEmbedding].embedding.weight[n - 1]
+            if DepthMLP in hooks:
+                each = each + network(hooks[DepthMLP].bias, n / LOOPS)
+            if DepthEmbedding in hooks:
+                each = each + hooks[DepthEmbedding].embedding.weight[n - 1]
             z.append(each)
 
 
@@ -212,7 +212,7 @@ def forward_algorithm(log_probs, tokens):
     return -torch.stack(ends).logsumexp(0)
 
 
-def recognise(model, features, loops, exits):
+def recognize(model, features, loops, exits):
     """The model on a batch whose padding is full of noise."""
     padded = pad_sequence(features, batch_first=True, padding_value=5.0)
     return model.from_features(padded, torch.tensor(list(map(len, features))), loops=loops, exits=exits)
@@ -226,7 +226,7 @@ class TestReference:
         loops = LOOPS if case == "embedding" else LOOPS + 1  # past what was trained for, where it can
         exits = model.at(loops).ends("recurrent")
         with torch.no_grad():
-            seen = recognise(model, utterances(), loops, exits)
+            seen = recognize(model, utterances(), loops, exits)
             assert seen.frames.tolist() == [6, 3, 4]
             for row, features in enumerate(utterances()):
                 expected = reference(model, features, loops, case != "current")
@@ -237,8 +237,8 @@ class TestReference:
         assert min(spread) > 0.01, "loops that change nothing would test nothing"
 
     def test_loss_and_gradients(self, case):
-        model, objective = larm(**CASES[case]), SparseCTC(LOOPS, INTERVAL)
-        outputs = recognise(model, utterances(), LOOPS, objective.exits(model.schedule))
+        model, objective = larm(**CASES[case]), IntermediateCTC(LOOPS, INTERVAL)
+        outputs = recognize(model, utterances(), LOOPS, objective.exits(model.schedule))
         loss = objective(outputs, transcripts())["ctc"]
         expected = 0.0
         for features, tokens in zip(utterances(), TRANSCRIPTS, strict=True):
@@ -263,11 +263,11 @@ def test_an_exit_is_a_run_of_so_many_loops(schedule, counts):
     model = larm(schedule)
     steps = schedule.ends("recurrent")
     with torch.no_grad():
-        exits = recognise(model, utterances(), counts, steps).exits
+        exits = recognize(model, utterances(), counts, steps).exits
         assert sorted(exits) == list(steps)
         for loop, step in enumerate(steps, start=1):
             own = loop if counts is None else counts.clamp(max=loop)
-            shorter = recognise(model, utterances(), own, ())
+            shorter = recognize(model, utterances(), own, ())
             for row, frames in enumerate(shorter.frames):
                 seen, expected = exits[step][row, :frames], shorter.log_probs[row, :frames]
                 torch.testing.assert_close(seen, expected, atol=1e-5, rtol=0)
@@ -275,11 +275,11 @@ def test_an_exit_is_a_run_of_so_many_loops(schedule, counts):
         assert min((a - b).abs().max() for a, b in pairwise(firsts)) > 0.01
 
 
-def rope(layers=2, loops=3, seams=None, **options):
+def rope(layers=2, loops=3, hooks=None, **options):
     """A recursive encoder over random rotary blocks."""
     torch.manual_seed(0)
     stock = RopeEncoder(layers, 16, 2, 32, **options)
-    encoder = RecursiveEncoder(stock, cycle(layers, loops), {"recurrent": seams or []})
+    encoder = RecursiveEncoder(stock, cycle(layers, loops), {"recurrent": hooks or []})
     for parameter in stock.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return encoder.eval()
@@ -296,7 +296,7 @@ RAGGED = torch.arange(9) >= torch.tensor([9, 5, 1])[:, None]
 class TestNaiveLoop:
     """With everything off LARM is Eq. 1."""
 
-    def test_no_seams_are_passes_and_one_norm(self):
+    def test_no_hooks_are_passes_and_one_norm(self):
         encoder = rope(loops=4)
         x, table = batch(), rotary_table(9, 8, 10000.0)
         expected = x
@@ -307,17 +307,17 @@ class TestNaiveLoop:
 
     @pytest.mark.parametrize("depth", ["film", "mlp", "embedding", "none"])
     @pytest.mark.parametrize("feedback", ["previous", "current", "none"])
-    def test_fresh_seams_change_nothing_but_through_the_front_end(self, depth, feedback):
+    def test_fresh_hooks_change_nothing_but_through_the_front_end(self, depth, feedback):
         """Once the gain of the front-end's state, alone not zero at the start, is taken away."""
-        seams = conditioning(16, 5, loops=3, interval=3, depth=depth, feedback=feedback)
+        hooks = conditioning(16, 5, loops=3, interval=3, depth=depth, feedback=feedback)
         readout = torch.nn.Linear(16, 5)
-        conditioned, naive = rope(seams=seams), rope()
+        conditioned, naive = rope(hooks=hooks), rope()
         state = conditioned.family.prepare(batch())
         state = replace(state, readout=readout)
         injected = conditioned.run(state).state.x
         expected = naive.run(state).state.x
         assert not torch.allclose(injected, expected, atol=1e-2)
-        (injection,) = (seam for seam in seams if isinstance(seam, StateInjection))
+        (injection,) = (hook for hook in hooks if isinstance(hook, StateInjection))
         torch.nn.init.zeros_(injection.gain)
         torch.testing.assert_close(conditioned.run(state).state.x, expected, atol=1e-6, rtol=0)
 
@@ -326,12 +326,12 @@ class TestNaiveLoop:
 
 
 def test_conditioning_is_built_as_it_is_asked_for():
-    seams = conditioning(16, 5, 6, 3, feedback="current", clock=False, gain=0.2, learn_gains=False)
-    assert [type(seam) for seam in seams] == [PosteriorFeedback, StateInjection, FiLM]
-    assert [seam.gain.item() for seam in seams[:2]] == pytest.approx([0.2, 0.2])
-    assert not any(seam.gain.requires_grad for seam in seams[:2])
-    assert not seams[0].delay
-    assert all(seam.gain.requires_grad for seam in conditioning(16, 5, 6, 3)[:2])
+    hooks = conditioning(16, 5, 6, 3, feedback="current", clock=False, gain=0.2, learn_gains=False)
+    assert [type(hook) for hook in hooks] == [PosteriorFeedback, StateInjection, FiLM]
+    assert [hook.gain.item() for hook in hooks[:2]] == pytest.approx([0.2, 0.2])
+    assert not any(hook.gain.requires_grad for hook in hooks[:2])
+    assert not hooks[0].delay
+    assert all(hook.gain.requires_grad for hook in conditioning(16, 5, 6, 3)[:2])
     with pytest.raises(UserError, match=r"'filn' is none of none, embedding, mlp, film"):
         conditioning(16, 5, 6, 3, depth="filn")
     with pytest.raises(UserError, match=r"'next' is none of previous, current"):
@@ -375,7 +375,7 @@ class TestRopeEncoder:
         torch.testing.assert_close(seen[:1, :4], alone, atol=1e-5, rtol=0)
 
     def test_bf16_autocast(self):
-        encoder = rope(seams=[FiLM(3, 16), Clock(2, 16)])
+        encoder = rope(hooks=[FiLM(3, 16), Clock(2, 16)])
         expected = encoder(batch(), src_key_padding_mask=RAGGED)[0]
         with torch.autocast("cpu", torch.bfloat16):
             seen = encoder(batch(), src_key_padding_mask=RAGGED)[0]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechbrain_recursive.nn.state import Seam, State
+from speechbrain_recursive.nn.state import Hook, State
 
 
 def state(batch=3, frames=5, heads=2, **kwargs):
@@ -53,7 +53,7 @@ def test_put_writes_back_what_rows_took():
     assert after.memory["new"].sum(1).tolist() == [6, 0, 6], "rows that had gone get zeros"
 
 
-def test_resize_recuts_relative_positions_about_their_centre():
+def test_resize_recuts_relative_positions_about_their_center():
     whole = State(torch.rand(2, 5, 4), pad=torch.zeros(2, 5).bool(), pos=torch.arange(-4, 5)[None])
     short = whole.resize(torch.rand(2, 3, 4), torch.tensor([3, 2]))
     assert short.pos.tolist() == [[-2, -1, 0, 1, 2]]
@@ -74,9 +74,9 @@ def test_a_table_of_positions_is_recut_from_its_beginning():
     assert torch.equal(short.pos, positioned.pos[:, :3])
 
 
-def test_a_seam_does_nothing_until_it_is_overridden():
-    seam, before = Seam(), state()
-    assert seam.before_loop(before) is before
-    assert seam.leave_block(before) is before
-    assert seam.done(before) is None
-    assert seam.around_step(before, "layer", lambda s, layer: (s, layer)) == (before, "layer")
+def test_a_hook_does_nothing_until_it_is_overridden():
+    hook, before = Hook(), state()
+    assert hook.before_loop(before) is before
+    assert hook.leave_block(before) is before
+    assert hook.done(before) is None
+    assert hook.around_step(before, "layer", lambda s, layer: (s, layer)) == (before, "layer")

@@ -1,4 +1,4 @@
-"""Stock checkpoints start a recogniser."""
+"""Stock checkpoints start an ASR model."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from speechbrain.processing.features import InputNormalization
 from torch import nn
 
 from speechbrain_recursive.nn.asr import RecursiveTransformerASR
-from speechbrain_recursive.nn.recogniser import Recogniser
+from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.nn.schedule import latent
 from speechbrain_recursive.nn.transfer import warm_start
 
@@ -35,7 +35,7 @@ def model():
     torch.manual_seed(2)
     transformer = RecursiveTransformerASR(12, 80, latent(1, 2, 1, 1), **SIZES)
     normalize = InputNormalization(norm_type="sentence")
-    return Recogniser(Fbank(n_mels=80), normalize, front_end(), transformer, 16, 12)
+    return ASRModel(Fbank(n_mels=80), normalize, front_end(), transformer, 16, 12)
 
 
 def test_the_model_of_a_stock_recipe(stock, model):

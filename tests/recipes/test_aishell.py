@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from speechbrain_recursive.data.grammar import word_types
-from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.hparams import merge
 from speechbrain_recursive.inference.describe import describe
 
@@ -49,9 +49,9 @@ def mini(aishell, run_recipe, tmp_path):
 
 def test_errors_and_ngrams_are_of_characters(mini):
     folder = mini("--token_ngram_weight", "0.1", "--token_ngram_order", "2")
-    tokeniser = load_tokeniser(folder / "tokeniser.json")
-    assert len(tokeniser) == 107
-    assert "|" not in tokeniser.pieces
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    assert len(tokenizer) == 107
+    assert "|" not in tokenizer.pieces
     assert "valid CER" in (folder / "train_log.txt").read_text()
     for arpa in ("ngram.arpa", "tokens.arpa"):
         unigrams = (folder / arpa).read_text("utf-8").split("1-grams:")[1].split("2-grams:")[0]

@@ -88,11 +88,11 @@ def test_corrupt_audio_in_a_test_set_unless_it_may_count_as_deletions(refused, m
         (("eval_loops", "[1, 0]"), "eval_loops: block 'recurrent': loops must be at least 1, got 0"),
         (("eval_loops", 3), "eval_loops is a list, such as [3, 5], not 3"),
         (("eval_loops", "null"), "eval_loops is a list, such as [3, 5], not None"),
-        (("n_tokens", 40), "n_tokens is 40, the tokeniser has 32 pieces"),
+        (("n_tokens", 40), "n_tokens is 40, the tokenizer has 32 pieces"),
         (("nhead", 5), "mini.yaml: embed_dim must be divisible by num_heads"),
         (("train_splits", "[]"), "train_splits names no split"),
         (("warm_start", "gone.ckpt"), "gone.ckpt"),
-        (("lm", "gone"), "no tokeniser at gone"),
+        (("lm", "gone"), "no tokenizer at gone"),
         (("bad_test_audio", "keep"), "bad_test_audio must be 'refuse' or 'empty', not 'keep'"),
     ],
 )
@@ -109,7 +109,7 @@ def untrained(monkeypatch):
 def test_an_ngram_of_other_letters_before_training(refused, untrained, tmp_path):
     arpa = estimate_ngram(["the cat", "THE CAT"], tmp_path / "lower.arpa", order=2)
     said = refused("ngram", arpa)
-    assert f"{arpa} has letters that the tokeniser lacks: a c e h t; the tokeniser's are: ' A B" in said
+    assert f"{arpa} has letters that the tokenizer lacks: a c e h t; the tokenizer's are: ' A B" in said
 
 
 def test_an_ngram_that_is_cut_short_before_training(refused, untrained, tmp_path):
@@ -200,7 +200,7 @@ def test_checkpoints_of_another_model(refused, finished, options, words):
 def contents(folder):
     """What `transcribe` needs of a results folder."""
     return [
-        (folder / name).read_bytes() for name in ("hyperparams.yaml", "tokeniser.json", "model.ckpt")
+        (folder / name).read_bytes() for name in ("hyperparams.yaml", "tokenizer.json", "model.ckpt")
     ]
 
 

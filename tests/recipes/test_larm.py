@@ -28,7 +28,7 @@ MODELS = {
     "d 1280": ({"d_model": 1280}, 80.6, 48),
 }
 ABLATIONS = [
-    {"seams": None, "interval": 12},
+    {"hooks": None, "interval": 12},
     {"depth_conditioning": "none"},
     {"depth_conditioning": "mlp"},
     {"depth_conditioning": "embedding", "eval_loops": [4, 8, 12]},
@@ -60,12 +60,12 @@ def test_every_ablation_is_an_override(overrides):
 
 def told(hparams):
     """What tells two ablations apart: what is built, and where it is supervised."""
-    seams = [
-        repr(seam) + str(vars(seam).get("delay"))
-        for seam in (hparams["seams"] or {}).get("recurrent", ())
+    hooks = [
+        repr(hook) + str(vars(hook).get("delay"))
+        for hook in (hparams["hooks"] or {}).get("recurrent", ())
     ]
-    learnt = [parameter.requires_grad for parameter in hparams["model"].parameters()]
-    return seams, learnt, hparams["schedule"], hparams["objective"].exits(hparams["schedule"])
+    learned = [parameter.requires_grad for parameter in hparams["model"].parameters()]
+    return hooks, learned, hparams["schedule"], hparams["objective"].exits(hparams["schedule"])
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_checkpoints_are_marked(larm, tmp_path):
 @pytest.mark.parametrize(
     "overrides",
     [
-        {"seams": None, "interval": 6},
+        {"hooks": None, "interval": 6},
         {"depth_conditioning": "embedding", "eval_loops": [2, 6]},
         {"depth_conditioning": "mlp", "feedback": "current", "learn_gains": False},
         {"n_recurrent": 1, "n_prelude": 1, "n_coda": 1},
@@ -149,10 +149,8 @@ def test_checkpoints_of_a_block_that_the_schedule_lacks(larm, tmp_path):
     recipe = tmp_path / "own.yaml"
     schedule = "!apply:speechbrain_recursive.nn.schedule.bicycle [2, 2, 6, 6]"
     recipe.write_text(f"base: {HPARAMS / 'larm_mini.yaml'}\nschedule: {schedule}\n")
-    with pytest.raises(
-        SystemExit, match="error: the recogniser cannot run: no block 'recurrent'; there"
-    ):
-        larm(tmp_path / "run", recipe=recipe, n_recurrent=4, seams=None)
+    with pytest.raises(SystemExit, match="error: the ASR model cannot run: no block 'recurrent'; there"):
+        larm(tmp_path / "run", recipe=recipe, n_recurrent=4, hooks=None)
 
 
 def test_loops_beyond_the_table_of_depths(larm, tmp_path):

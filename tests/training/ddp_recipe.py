@@ -13,10 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
-import torch._dynamo  # a second's work that every optimiser does: before the fork, not after it
-
-import speechbrain_recursive.training.language_model
-import speechbrain_recursive.training.recognition  # noqa: F401
+import torch._dynamo  # a second's work that every optimizer does: before the fork, not after it
 
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech"
 # Adam would make much of rounding errors, and a warm-up steps that are too small to tell

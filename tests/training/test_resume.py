@@ -31,7 +31,7 @@ def test_three_kills_leave_no_trace(tmp_path):
     expected, found = (torch.load(run / "model.ckpt") for run in (whole, killed))
     assert expected.keys() == found.keys()
     assert all(torch.equal(value, found[key]) for key, value in expected.items())
-    for name in ("tokeniser.json", "hypotheses.json"):
+    for name in ("tokenizer.json", "hypotheses.json"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
     console = (killed / "console.txt").read_text()
     assert "Loading a checkpoint from" in console

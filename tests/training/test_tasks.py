@@ -1,4 +1,4 @@
-"""The tasks of recognition and language modelling, through the recipe's own command line."""
+"""The tasks of recognition and language modeling, through the recipe's own command line."""
 
 import json
 import math
@@ -10,10 +10,10 @@ import soundfile
 import torch
 
 from speechbrain_recursive.data.manifest import read_manifest
-from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.nn.loops import Fixed
-from speechbrain_recursive.nn.recogniser import Recogniser
+from speechbrain_recursive.nn.model import ASRModel
 
 MINI = Path(__file__).parents[2] / "recipes/LibriSpeech/hparams/mini.yaml"
 
@@ -35,9 +35,9 @@ def joint_hypotheses(folder):
 
 @pytest.fixture
 def watched(monkeypatch):
-    """Arguments of every call of the recogniser and of the loop policy, in their order."""
+    """Arguments of every call of the ASR model and of the loop policy, in their order."""
     calls = {"model": [], "policy": []}
-    forward, policy = Recogniser.forward, Fixed.__call__
+    forward, policy = ASRModel.forward, Fixed.__call__
 
     def watch_model(self, wavs, wav_lens, **options):
         calls["model"].append({"training": self.training, "wavs": wavs, "wav_lens": wav_lens, **options})
@@ -47,7 +47,7 @@ def watched(monkeypatch):
         calls["policy"].append(given)
         return policy(self, **given)
 
-    monkeypatch.setattr(Recogniser, "forward", watch_model)
+    monkeypatch.setattr(ASRModel, "forward", watch_model)
     monkeypatch.setattr(Fixed, "__call__", watch_policy)
     return calls
 
@@ -136,12 +136,12 @@ def test_dynamic_chunks_train_a_conformer(librispeech, run_recipe, watched, tmp_
 
 def test_perplexity_is_that_of_a_slow_reference(lm):
     model, _ = load_trained(lm)
-    tokeniser = load_tokeniser(lm / "tokeniser.json")
+    tokenizer = load_tokenizer(lm / "tokenizer.json")
 
     def perplexity(split):
         surprise = tokens = 0
         for row in read_manifest(lm / "manifests" / f"{split}.csv").values():
-            sentence = [tokeniser.bos, *tokeniser.encode(row["wrd"]), tokeniser.eos]
+            sentence = [tokenizer.bos, *tokenizer.encode(row["wrd"]), tokenizer.eos]
             for i in range(1, len(sentence)):
                 logits = model(torch.tensor([sentence[:i]]))[0, -1]
                 surprise -= float(logits.log_softmax(-1)[sentence[i]])
@@ -168,12 +168,12 @@ def test_a_language_model_of_other_tokens_is_refused(mini, lm, trained, tmp_path
     other.mkdir()
     for name in ("hyperparams.yaml", "model.ckpt"):
         (other / name).write_bytes((lm / name).read_bytes())
-    tokens = json.loads((lm / "tokeniser.json").read_text())
+    tokens = json.loads((lm / "tokenizer.json").read_text())
     tokens["alphabet"] = [*tokens["alphabet"][:-1], "Ä"]
-    (other / "tokeniser.json").write_text(json.dumps(tokens))
-    with pytest.raises(SystemExit, match=f"error: lm: {other} has other tokens than this recogniser"):
+    (other / "tokenizer.json").write_text(json.dumps(tokens))
+    with pytest.raises(SystemExit, match=f"error: lm: {other} has other tokens than this ASR model"):
         mini(tmp_path / "run", "lm", other)
     with pytest.raises(
-        SystemExit, match=f"error: lm: {trained} holds no language model, but a Recogniser"
+        SystemExit, match=f"error: lm: {trained} holds no language model, but a ASRModel"
     ):
         mini(tmp_path / "run", "lm", trained)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import speechbrain as sb
 import torch
-import torch._dynamo  # a second's work that every optimiser does: before the fork, not after it
+import torch._dynamo  # a second's work that every optimizer does: before the fork, not after it
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer

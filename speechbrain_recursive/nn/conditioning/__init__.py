@@ -1,1 +1,1 @@
-"""Seams that tell a recurrent block where it is: each starts as the identity."""
+"""Hooks that tell a recurrent block where it is: each starts as the identity."""

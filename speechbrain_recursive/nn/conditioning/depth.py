@@ -1,14 +1,14 @@
-"""Where in the recursion a loop is: each seam tells it by the number n of loops made so far."""
+"""Where in the recursion a loop is: each hook tells it by the number n of loops made so far."""
 
 from dataclasses import replace
 
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.nn.state import Seam
+from speechbrain_recursive.nn.state import Hook
 
 
-class _ByDepth(Seam):
+class _ByDepth(Hook):
     """Changes the state with which every loop but the first begins: ``change(x, n)``, x [B, T, d]."""
 
     def before_loop(self, state):

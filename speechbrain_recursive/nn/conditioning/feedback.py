@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.nn.state import Seam
+from speechbrain_recursive.nn.state import Hook
 
 MODES = ("previous", "current")
 
 
-class PosteriorFeedback(Seam):
+class PosteriorFeedback(Hook):
     """Adds ``gain * shift(P softmax(readout(h)))`` to the state that a loop left (LARM, Eq. 6 to 8).
 
     ``readout`` is the model's own CTC head, lent to the state for the forward pass. P starts at zero:
@@ -28,13 +28,13 @@ class PosteriorFeedback(Seam):
         each frame hears itself.
     gain : float
         Its initial value, not zero.
-    learnt : bool
+    learned : bool
         Whether it is a parameter.
 
     Raises
     ------
     UserError
-        If the mode is unknown or the gain is zero, with which nothing would ever be learnt.
+        If the mode is unknown or the gain is zero, with which nothing would ever be learned.
 
     Example
     -------
@@ -46,7 +46,7 @@ class PosteriorFeedback(Seam):
     True
     """
 
-    def __init__(self, n_tokens, d_model, mode="previous", gain=0.1, learnt=True):
+    def __init__(self, n_tokens, d_model, mode="previous", gain=0.1, learned=True):
         super().__init__()
         if mode not in MODES:
             raise UserError(f"feedback '{mode}' is none of {', '.join(MODES)}")
@@ -55,7 +55,7 @@ class PosteriorFeedback(Seam):
         self.delay = mode == "previous"
         self.project = nn.Linear(n_tokens, d_model, bias=False)
         nn.init.zeros_(self.project.weight)
-        self.gain = nn.Parameter(torch.tensor(float(gain)), requires_grad=learnt)
+        self.gain = nn.Parameter(torch.tensor(float(gain)), requires_grad=learned)
 
     def before_loop(self, state):
         """Add the feedback to every loop's beginning but the first's.

@@ -5,10 +5,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from speechbrain_recursive.nn.state import Seam
+from speechbrain_recursive.nn.state import Hook
 
 
-class StateInjection(Seam):
+class StateInjection(Hook):
     """Every loop but the first begins from ``h(r) + gain * z0``.
 
     ``z0`` is the state with which the block was entered. By default the gain, one number, starts at
@@ -20,7 +20,7 @@ class StateInjection(Seam):
     ---------
     gain : float
         Its initial value.
-    learnt : bool
+    learned : bool
         Whether it is a parameter.
 
     Example
@@ -29,17 +29,17 @@ class StateInjection(Seam):
     >>> from speechbrain_recursive.nn.encoder import RecursiveEncoder
     >>> from speechbrain_recursive.nn.schedule import latent
     >>> stock = TransformerEncoder(2, nhead=2, d_ffn=16, d_model=8)
-    >>> seams = {"recurrent": [StateInjection()]}
-    >>> encoder = RecursiveEncoder(stock, latent(1, 4, 1, 0), seams, grad_loops=2)
+    >>> hooks = {"recurrent": [StateInjection()]}
+    >>> encoder = RecursiveEncoder(stock, latent(1, 4, 1, 0), hooks, grad_loops=2)
     >>> encoder(torch.rand(2, 10, 8))[0].shape
     torch.Size([2, 10, 8])
     """
 
     injects = True
 
-    def __init__(self, gain=0.0, learnt=True):
+    def __init__(self, gain=0.0, learned=True):
         super().__init__()
-        self.gain = nn.Parameter(torch.tensor(float(gain)), requires_grad=learnt)
+        self.gain = nn.Parameter(torch.tensor(float(gain)), requires_grad=learned)
 
     def before_loop(self, state):
         """Remember z0 at loop 0; add it to every later loop's beginning.

@@ -4,10 +4,10 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from speechbrain_recursive.nn.state import Seam
+from speechbrain_recursive.nn.state import Hook
 
 
-class LoopLoRA(Seam):
+class LoopLoRA(Hook):
     """Loop r runs each layer of the block with W + (alpha / rank) B_r A_r for every matrix W.
 
     The fused query-key-value projection, a bare parameter of SpeechBrain's attention, is one of them.

@@ -1,4 +1,4 @@
-"""Encoders with a readout, whose blocks a seam can be hung on."""
+"""Encoders with a readout, whose blocks a hook can be hung on."""
 
 from dataclasses import replace
 
@@ -14,12 +14,12 @@ SCHEDULES = {"latent": latent(1, 4, 1, 1), "bicycle": bicycle(2, 2, 3, 4)}
 
 
 class Reader(torch.nn.Module):
-    """An encoder and a CTC head that reads its state, as a recogniser has them."""
+    """An encoder and a CTC head that reads its state, as an ASR model has them."""
 
-    def __init__(self, stock, schedule, make_seams, **options):
+    def __init__(self, stock, schedule, make_hooks, **options):
         super().__init__()
-        seams = {block: make_seams() for block in schedule.loops}
-        self.encoder = RecursiveEncoder(stock, schedule, seams, **options)
+        hooks = {block: make_hooks() for block in schedule.loops}
+        self.encoder = RecursiveEncoder(stock, schedule, hooks, **options)
         torch.manual_seed(1)
         self.head = torch.nn.Linear(16, N_TOKENS)
 
@@ -34,16 +34,16 @@ class Reader(torch.nn.Module):
 
 @pytest.fixture
 def reader(stock):
-    """``reader(family, schedule, make_seams, ...)``: its blocks that recur have new seams each."""
+    """``reader(family, schedule, make_hooks, ...)``: its blocks that recur have new hooks each."""
 
-    def build(family, schedule, make_seams, **options):
+    def build(family, schedule, make_hooks, **options):
         schedule = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
         if family == "rope":
             torch.manual_seed(0)
             bank = RopeEncoder(schedule.n_layers, 16, 2, 32)
         else:
             bank = stock(schedule.n_layers, family)
-        return Reader(bank, schedule, make_seams, **options)
+        return Reader(bank, schedule, make_hooks, **options)
 
     return build
 

@@ -25,20 +25,20 @@ PLACES = [(family, block) for family in ("transformer", "conformer") for block i
 RAGGED = torch.arange(7) >= torch.tensor([7, 5, 2])[:, None]
 
 
-def randomise(seams):
+def randomize(hooks):
     torch.manual_seed(4)
-    for parameter in seams.parameters():
+    for parameter in hooks.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
 
 
 @pytest.mark.parametrize(("family", "schedule"), [*PLACES, ("rope", cycle(2, 4))])
 @pytest.mark.parametrize("name", SEAMS)
 def test_starts_as_the_identity(reader, batch, family, schedule, name):
-    seamed, bare = reader(family, schedule, SEAMS[name]).eval(), reader(family, schedule, list).eval()
-    torch.testing.assert_close(seamed(batch, RAGGED), bare(batch, RAGGED), atol=1e-6, rtol=0)
-    randomise(seamed.encoder.seams)
-    assert not torch.allclose(seamed(batch, RAGGED), bare(batch, RAGGED), atol=1e-3), "it does nothing"
-    first = seamed(batch, RAGGED, loops=1)
+    hooked, bare = reader(family, schedule, SEAMS[name]).eval(), reader(family, schedule, list).eval()
+    torch.testing.assert_close(hooked(batch, RAGGED), bare(batch, RAGGED), atol=1e-6, rtol=0)
+    randomize(hooked.encoder.hooks)
+    assert not torch.allclose(hooked(batch, RAGGED), bare(batch, RAGGED), atol=1e-3), "it does nothing"
+    first = hooked(batch, RAGGED, loops=1)
     torch.testing.assert_close(first, bare(batch, RAGGED, loops=1), atol=1e-6, rtol=0)
 
 
@@ -47,19 +47,19 @@ def test_starts_as_the_identity(reader, batch, family, schedule, name):
 def test_trains_on_stock_encoders(reader, batch, family, schedule, name):
     """Three steps from the identity: gradients reach every parameter, and every row of a table."""
     model = reader(family, schedule, SEAMS[name])
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(3):
         log_probs = model(batch, RAGGED, loops=4).log_softmax(-1).transpose(0, 1)
         loss = ctc_loss(log_probs, torch.tensor([[1, 2], [3, 1], [4, 0]]), [7, 5, 2], [2, 2, 1])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(float(loss))
     assert losses[-1] < losses[0]
-    for seam_name, parameter in model.encoder.seams.named_parameters():
-        rows = len(parameter) if "embedding" in seam_name else 1
-        assert (parameter.grad.reshape(rows, -1).abs().sum(1) > 0).all(), seam_name
+    for hook_name, parameter in model.encoder.hooks.named_parameters():
+        rows = len(parameter) if "embedding" in hook_name else 1
+        assert (parameter.grad.reshape(rows, -1).abs().sum(1) > 0).all(), hook_name
 
 
 @pytest.mark.parametrize(("family", "schedule"), [*PLACES, ("rope", cycle(2, 4))])
@@ -67,7 +67,7 @@ def test_trains_on_stock_encoders(reader, batch, family, schedule, name):
 def test_rows_of_a_batch_make_their_own_loops(reader, batch, family, schedule, recompute):
     """Values and gradients of each row are those it has alone."""
     model = reader(family, schedule, SEAMS["all"], recompute=recompute)
-    randomise(model.encoder.seams)
+    randomize(model.encoder.hooks)
     counts = torch.tensor([2, 4, 1])
     parameters = list(model.parameters())
 
@@ -90,8 +90,8 @@ def test_rows_of_a_batch_make_their_own_loops(reader, batch, family, schedule, r
 def test_each_loop_by_hand(reader, batch):
     """Clock, then FiLM, told by the loops already made; the first loop hears nothing."""
     model = reader("transformer", "latent", lambda: [Clock(3, 16), FiLM(4, 16)]).eval()
-    randomise(model.encoder.seams)
-    clock, film = model.encoder.seams["recurrent"]
+    randomize(model.encoder.hooks)
+    clock, film = model.encoder.hooks["recurrent"]
     prelude, shared, coda = model.encoder.layers
     x, _ = shared(prelude(batch)[0])
     for n in range(1, 6):
@@ -111,7 +111,7 @@ def test_weights_of_another_type(reader, batch, name, dtype):
 def test_an_embedding_ends_with_its_table(reader, batch):
     """One row for each loop but the first; what knows no table runs on."""
     model = reader("transformer", "latent", SEAMS["embedding"])
-    assert model.encoder.seams["recurrent"][0].embedding.weight.shape == (3, 16)
+    assert model.encoder.hooks["recurrent"][0].embedding.weight.shape == (3, 16)
     model(batch, loops=4)
     with pytest.raises(UserError, match=r"^loop 5 has no depth embedding: .* made for 4 loops$"):
         model(batch, loops=6)
@@ -127,6 +127,6 @@ def test_film_costs_what_the_paper_says():
 def test_the_first_loop_is_left_alone():
     state = State(torch.randn(2, 3, 16), step=Step(0, 0, 0, "recurrent"))
     for name in ("clock", "film", "mlp", "embedding", "previous"):
-        (seam,) = SEAMS[name]()
-        randomise(seam)
-        assert seam.before_loop(state) is state
+        (hook,) = SEAMS[name]()
+        randomize(hook)
+        assert hook.before_loop(state) is state

@@ -15,10 +15,10 @@ from speechbrain_recursive.nn.state import State
 def heard(mode, x, readout):
     """What feedback with a random projection adds to x."""
     torch.manual_seed(0)
-    seam = PosteriorFeedback(5, 16, mode, gain=0.5)
-    torch.nn.init.normal_(seam.project.weight)
+    hook = PosteriorFeedback(5, 16, mode, gain=0.5)
+    torch.nn.init.normal_(hook.project.weight)
     state = State(x, step=Step(1, 0, 1, "recurrent"), readout=readout)
-    return seam.before_loop(state).x - x, 0.5 * seam.project(readout(x).softmax(-1))
+    return hook.before_loop(state).x - x, 0.5 * hook.project(readout(x).softmax(-1))
 
 
 def test_the_previous_frame_is_heard_and_the_first_hears_nothing(batch):
@@ -39,7 +39,7 @@ def test_an_utterance_of_one_frame(batch):
 
 def test_gain_can_be_fixed_and_is_not_zero():
     assert PosteriorFeedback(5, 16).gain.requires_grad
-    assert not PosteriorFeedback(5, 16, learnt=False).gain.requires_grad
+    assert not PosteriorFeedback(5, 16, learned=False).gain.requires_grad
     with pytest.raises(UserError, match="a gain other than 0"):
         PosteriorFeedback(5, 16, gain=0.0)
 

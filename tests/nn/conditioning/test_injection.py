@@ -12,11 +12,11 @@ from speechbrain_recursive.nn.schedule import latent
 def pair(stock, gain, **kwargs):
     """A bank of layers bare, and with injection at the given gain."""
     bare = stock(3)
-    seam = StateInjection()
-    torch.nn.init.constant_(seam.gain, gain)
+    hook = StateInjection()
+    torch.nn.init.constant_(hook.gain, gain)
     schedule = latent(1, 4, 1, 1)
     bank = copy.deepcopy(bare)
-    return bare, RecursiveEncoder(bank, schedule, {"recurrent": [seam]}, **kwargs)
+    return bare, RecursiveEncoder(bank, schedule, {"recurrent": [hook]}, **kwargs)
 
 
 def batch():
@@ -51,6 +51,6 @@ def test_gradients_reach_prelude_and_gain_through_one_loop(stock):
     for gain, reaches in ((0.3, True), (0.0, False)):
         _, injected = pair(stock, gain, grad_loops=1)
         injected(batch())[0][..., 0].sum().backward()
-        assert injected.seams["recurrent"][0].gain.grad.abs() > 0
+        assert injected.hooks["recurrent"][0].gain.grad.abs() > 0
         below = injected.layers[0].norm1.norm.weight.grad.abs().sum()
         assert bool(below > 0) == reaches

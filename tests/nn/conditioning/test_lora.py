@@ -37,7 +37,7 @@ def pair(kind, **options):
 
 
 def fill(encoder):
-    for up in encoder.seams["recurrent"][0].up.parameters():
+    for up in encoder.hooks["recurrent"][0].up.parameters():
         torch.nn.init.normal_(up, std=0.3)
 
 
@@ -54,15 +54,15 @@ def test_equals_layers_with_merged_weights(kind):
     """Loop r is an unshared layer whose matrices are W + B_r A_r, loops past the table use the last."""
     plain, with_lora = pair(kind)
     fill(with_lora)
-    seam = with_lora.seams["recurrent"][0]
+    hook = with_lora.hooks["recurrent"][0]
     x = plain.family.call(plain.family.prepare(X, pos_embs=positions(kind)), plain.layers[0])[0]
     for loop in (0, 1, 2, 2):
         layer = copy.deepcopy(plain.layers[1])
         for name, weight in layer.named_parameters():
             key = name.replace(".", "/")
             if weight.dim() == 2:
-                update = seam.up["1"][key][loop] @ seam.down["1"][key][loop]
-                weight.data += seam.scale * update
+                update = hook.up["1"][key][loop] @ hook.down["1"][key][loop]
+                weight.data += hook.scale * update
         x = plain.family.call(plain.family.prepare(x, pos_embs=positions(kind)), layer)[0]
     x = plain.family.call(plain.family.prepare(x, pos_embs=positions(kind)), plain.layers[2])[0]
     torch.testing.assert_close(with_lora(X, pos_embs=positions(kind), loops=4)[0], plain.norm(x))
@@ -74,7 +74,7 @@ def test_every_loop_trains_its_own_adapter(recompute):
     fill(with_lora)
     weight = torch.rand(2, 12, 8, generator=torch.Generator().manual_seed(1))
     (with_lora(X)[0] * weight).sum().backward()
-    up = with_lora.seams["recurrent"][0].up["1"]
+    up = with_lora.hooks["recurrent"][0].up["1"]
     assert "self_att/att/in_proj_weight" in up
     for name, parameter in up.items():
         assert all(parameter.grad[loop].abs().sum() > 0 for loop in range(3)), name

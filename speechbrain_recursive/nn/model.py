@@ -11,7 +11,7 @@ from speechbrain_recursive.nn.frontend import FrontEnd
 
 @dataclass
 class Outputs:
-    """What a recogniser computes for a batch.
+    """What an ASR model computes for a batch.
 
     Arguments
     ---------
@@ -37,7 +37,7 @@ class Outputs:
     exits: dict = field(default_factory=dict)
 
 
-class Recogniser(nn.Module):
+class ASRModel(nn.Module):
     """Features, front-end, recursive encoder, CTC head and, if there is a decoder, its head.
 
     An utterance gives the same result alone and in any batch.
@@ -52,7 +52,7 @@ class Recogniser(nn.Module):
         SpeechBrain's ``ConvolutionFrontEnd``, or a module that takes and gives frame counts as
         :class:`~speechbrain_recursive.nn.frontend.FrontEnd` does.
     transformer : RecursiveTransformerASR
-        With ``num_decoder_layers: 0`` the recogniser is CTC-only.
+        With ``num_decoder_layers: 0`` the ASR model is CTC-only.
     d_model : int
         Width of the transformer.
     n_tokens : int
@@ -61,14 +61,14 @@ class Recogniser(nn.Module):
     Raises
     ------
     ValueError
-        If the front-end's convolutions do not pad by reflection, or the normaliser keeps statistics,
+        If the front-end's convolutions do not pad by reflection, or the normalizer keeps statistics,
         which would not travel with the weights.
     """
 
     def __init__(self, compute_features, normalize, frontend, transformer, d_model, n_tokens):
         super().__init__()
         if normalize.norm_type != "sentence":
-            raise ValueError(f"norm_type is {normalize.norm_type}; the recogniser needs sentence")
+            raise ValueError(f"norm_type is {normalize.norm_type}; the ASR model needs sentence")
         self.compute_features = compute_features
         self.normalize = normalize
         self.frontend = FrontEnd(frontend) if isinstance(frontend, ConvolutionFrontEnd) else frontend
@@ -110,7 +110,7 @@ class Recogniser(nn.Module):
         augment=None,
         dynchunktrain_config=None,
     ):
-        """Recognise a batch of waveforms.
+        """Recognize a batch of waveforms.
 
         Arguments
         ---------
@@ -151,7 +151,7 @@ class Recogniser(nn.Module):
         exits=(),
         dynchunktrain_config=None,
     ):
-        """Recognise a batch of normalised features [B, T, F] of so many real frames [B].
+        """Recognize a batch of normalized features [B, T, F] of so many real frames [B].
 
         The other arguments and the result are those of :meth:`forward`.
         """
@@ -189,7 +189,7 @@ class Recogniser(nn.Module):
         return found
 
     def features(self, wavs, wav_lens):
-        """Normalised log-Mel features.
+        """Normalized log-Mel features.
 
         Arguments
         ---------
@@ -208,7 +208,7 @@ class Recogniser(nn.Module):
         samples = torch.round(wav_lens.double() * wavs.shape[1]).long()
         frames = 1 + samples // self.compute_features.compute_STFT.hop_length
         features = self.compute_features(wavs)
-        # The normaliser takes every frame below length * T, so half a frame keeps it off rounding.
+        # The normalizer takes every frame below length * T, so half a frame keeps it off rounding.
         return self.normalize(features, (frames - 0.5) / features.shape[1]), frames
 
     def readout(self, x):

@@ -1,4 +1,4 @@
-"""The task of recognising speech: loaders, forward pass, dev error and test report."""
+"""The task of recognizing speech: loaders, forward pass, dev error and test report."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from speechbrain_recursive.analysis.report import environment, write_report
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_loader
 from speechbrain_recursive.data.manifest import read_manifest
-from speechbrain_recursive.data.tokenisers import load_tokeniser
+from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.beam import read_lexicon
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.decoding.joint import estimate_token_ngram
@@ -27,8 +27,8 @@ from speechbrain_recursive.training.distributed import shard
 from speechbrain_recursive.training.evaluation import evaluate
 
 
-class Recognition(Brain):
-    """Trains a recogniser at loop counts drawn for each step, and reports it at every loop count.
+class ASR(Brain):
+    """Trains an ASR model at loop counts drawn for each step, and reports it at every loop count.
 
     Of the hyperparameters it also reads ``loop_policy``, ``fea_augment``, ``dynamic_chunks``,
     ``compile_layers`` and those of decoding (``eval_loops``, ``ngram``, ``ngram_order``, ``ngram_beam``,
@@ -37,16 +37,16 @@ class Recognition(Brain):
 
     error_name = "WER"
 
-    def __init__(self, tokeniser, **kwargs):
-        super().__init__(tokeniser, **kwargs)
-        self.error_name = tokeniser.metric.upper()
+    def __init__(self, tokenizer, **kwargs):
+        super().__init__(tokenizer, **kwargs)
+        self.error_name = tokenizer.metric.upper()
         self._check_decoding()
         if self.hparams.compile_layers:
             self._compile_layers()
         self._check_model()
 
     @staticmethod
-    def loaders(hparams, manifests, tokeniser):
+    def loaders(hparams, manifests, tokenizer):
         """Batches by split.
 
         Arguments
@@ -55,7 +55,7 @@ class Recognition(Brain):
             With the names of the splits and the sizes of batches.
         manifests : dict of str to pathlib.Path
             By split.
-        tokeniser : object
+        tokenizer : object
             For the transcripts.
 
         Returns
@@ -69,7 +69,7 @@ class Recognition(Brain):
         """
 
         def dataset(splits):
-            return make_dataset([manifests[s] for s in splits], tokeniser, hparams["sample_rate"])
+            return make_dataset([manifests[s] for s in splits], tokenizer, hparams["sample_rate"])
 
         workers = {"num_workers": hparams["num_workers"]}
         most = hparams["max_batch_examples"]
@@ -93,7 +93,7 @@ class Recognition(Brain):
         return self.modules.model(
             wavs,
             wav_lens,
-            tokens_bos=batch.tokens_bos.data if self.tokeniser.bos is not None else None,
+            tokens_bos=batch.tokens_bos.data if self.tokenizer.bos is not None else None,
             loops=loops,
             exits=self.hparams.objective.exits(self.hparams.model.at(loops)),
             augment=self._augment if training and self.hparams.fea_augment else None,
@@ -109,8 +109,8 @@ class Recognition(Brain):
         """Decode greedily."""
         decoded = greedy(outputs.log_probs, outputs.frames)
         for uid, words, ids, bad in zip(batch.id, batch.wrd, decoded, batch.unreadable, strict=True):
-            text = "" if bad else self.tokeniser.decode(ids)
-            self.hypotheses.append((uid, self.tokeniser.units(words), self.tokeniser.units(text)))
+            text = "" if bad else self.tokenizer.decode(ids)
+            self.hypotheses.append((uid, self.tokenizer.units(words), self.tokenizer.units(text)))
 
     def dev_error(self):
         """Greedy error rate of words, or of characters, in percent, at the trained loop count."""
@@ -131,16 +131,16 @@ class Recognition(Brain):
         hparams, model = self.hparams, self.hparams.model.eval()
         folder = Path(hparams.output_folder)
         rows = (row for path in train_manifests for row in read_manifest(path).values())
-        text = [" ".join(self.tokeniser.units(row["wrd"])) for row in rows]
+        text = [" ".join(self.tokenizer.units(row["wrd"])) for row in rows]
         ngram = hparams.ngram or estimate_ngram(text, folder / "ngram.arpa", hparams.ngram_order)
         found = evaluate(
             model,
             loaders,
-            self.tokeniser,
+            self.tokenizer,
             hparams.eval_loops,
             hparams.loop_policy,
             supervises=self._supervises,
-            ngram=hparams.ngram_beam(self.tokeniser, ngram),
+            ngram=hparams.ngram_beam(self.tokenizer, ngram),
             joint=self._joint_search(text),
             chunks=hparams.dynamic_chunks and hparams.dynamic_chunks(sb.Stage.TEST),
             progressbar=not self.noprogressbar,
@@ -171,7 +171,7 @@ class Recognition(Brain):
         """Refuse before training what would stop the report after it."""
         hparams = self.hparams
         if hparams.ngram is not None:
-            read_lexicon(self.tokeniser, hparams.ngram)
+            read_lexicon(self.tokenizer, hparams.ngram)
         elif hparams.ngram_order < 2:
             raise UserError(f"ngram_order is {hparams.ngram_order}; KenLM takes 2 and above")
         self._language_model()
@@ -192,7 +192,7 @@ class Recognition(Brain):
         silence = torch.zeros(1, hparams.sample_rate, device=self.device)
         chunks = DynChunkTrainConfig(chunk_size=8) if hparams.dynamic_chunks else None
         trained = [hparams.loop_policy.at_inference(second)]
-        tries = {"the recogniser cannot run": trained, "eval_loops": trained + hparams.eval_loops}
+        tries = {"the ASR model cannot run": trained, "eval_loops": trained + hparams.eval_loops}
         for what, counts in tries.items():
             try:
                 deepest = max(counts, key=lambda loops: len(model.at(loops)))
@@ -228,16 +228,16 @@ class Recognition(Brain):
         if hparams.token_ngram_weight > 0:
             arpa = Path(hparams.output_folder) / "tokens.arpa"
             order = hparams.token_ngram_order
-            models["ngram"] = estimate_token_ngram(text, self.tokeniser, arpa, order)
-        return hparams.joint_beam(hparams.model, self.tokeniser, **models)
+            models["ngram"] = estimate_token_ngram(text, self.tokenizer, arpa, order)
+        return hparams.joint_beam(hparams.model, self.tokenizer, **models)
 
     def _language_model(self):
         """The LM of another run's folder, which must have the same tokens."""
         folder = self.hparams.lm
         if folder is None:
             return None
-        if load_tokeniser(Path(folder) / "tokeniser.json").pieces != self.tokeniser.pieces:
-            raise UserError(f"lm: {folder} has other tokens than this recogniser; train it on the same")
+        if load_tokenizer(Path(folder) / "tokenizer.json").pieces != self.tokenizer.pieces:
+            raise UserError(f"lm: {folder} has other tokens than this ASR model; train it on the same")
         model, _ = load_trained(folder)
         if not isinstance(model, TransformerLM):
             raise UserError(f"lm: {folder} holds no language model, but a {type(model).__name__}")

@@ -4,7 +4,7 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.objectives.ctc import CTC
 
 
-class SparseCTC(CTC):
+class IntermediateCTC(CTC):
     """The mean CTC loss of the loops that the interval divides (LARM, Eq. 3 and 4), named "ctc".
 
     With ``interval`` 1 it is dense supervision, with ``interval`` equal to ``loops`` it is the plain CTC
@@ -30,7 +30,7 @@ class SparseCTC(CTC):
     Example
     -------
     >>> from speechbrain_recursive.nn.schedule import cycle
-    >>> SparseCTC(loops=12, interval=4).exits(cycle(2, 12))
+    >>> IntermediateCTC(loops=12, interval=4).exits(cycle(2, 12))
     (7, 15, 23)
     """
 

@@ -1,7 +1,7 @@
 """Text to token ids and back: characters or SentencePiece, with one layout.
 
 The pieces are ``<blank>``, then ``<bos>`` and ``<eos>`` unless the model is CTC-only, then
-``<unk>``, then the pieces of text. A tokeniser is one JSON file.
+``<unk>``, then the pieces of text. A tokenizer is one JSON file.
 """
 
 import base64
@@ -19,7 +19,7 @@ UNKNOWN = "\u2047"  # what an unknown piece decodes to
 PRIVATE = 0xF0000  # Unicode's private use area: its characters hold the places that no character takes
 
 
-class CharacterTokeniser(Pieces):
+class CharacterTokenizer(Pieces):
     """Characters, with ``|`` between words.
 
     Arguments
@@ -42,12 +42,12 @@ class CharacterTokeniser(Pieces):
 
     Example
     -------
-    >>> tokeniser = CharacterTokeniser("ABCDEFGHIJKLMNOPQRSTUVWXYZ'", seq2seq=False)
-    >>> len(tokeniser), tokeniser.pieces[:5]
+    >>> tokenizer = CharacterTokenizer("ABCDEFGHIJKLMNOPQRSTUVWXYZ'", seq2seq=False)
+    >>> len(tokenizer), tokenizer.pieces[:5]
     (30, ['<blank>', '<unk>', '|', "'", 'A'])
-    >>> tokeniser.encode("A CAB")
+    >>> tokenizer.encode("A CAB")
     [4, 2, 6, 4, 5]
-    >>> tokeniser.decode([4, 2, 6, 4, 5])
+    >>> tokenizer.decode([4, 2, 6, 4, 5])
     'A CAB'
     """
 
@@ -76,7 +76,7 @@ class CharacterTokeniser(Pieces):
 
         Returns
         -------
-        CharacterTokeniser
+        CharacterTokenizer
 
         Raises
         ------
@@ -85,8 +85,8 @@ class CharacterTokeniser(Pieces):
 
         Example
         -------
-        >>> tokeniser = CharacterTokeniser.from_texts(["\u5c71 \u6c34"], boundary=False, size=7)
-        >>> tokeniser.pieces[4:], tokeniser.units("\u5c71 \u6c34")
+        >>> tokenizer = CharacterTokenizer.from_texts(["\u5c71 \u6c34"], boundary=False, size=7)
+        >>> tokenizer.pieces[4:], tokenizer.units("\u5c71 \u6c34")
         (['\u5c71', '\u6c34', '\U000f0000'], ['\u5c71', '\u6c34'])
         """
         made = cls({c for text in texts for c in normal(text)}, seq2seq, boundary)
@@ -143,25 +143,25 @@ class CharacterTokeniser(Pieces):
         return {"alphabet": "".join(self.pieces[first:]), "boundary": self.boundary}
 
 
-class SentencePieceTokeniser(Pieces):
+class SentencePieceTokenizer(Pieces):
     """Subwords of a SentencePiece model, moved behind our own marks.
 
     Arguments
     ---------
     model : bytes
-        A serialised SentencePiece model whose piece 0 is ``<unk>`` and which has no other marks.
+        A serialized SentencePiece model whose piece 0 is ``<unk>`` and which has no other marks.
     seq2seq : bool
         Whether there are ``<bos>`` and ``<eos>``.
 
     Attributes
     ----------
     pieces : list of str
-        As in :class:`CharacterTokeniser`; a word begins with U+2581.
+        As in :class:`CharacterTokenizer`; a word begins with U+2581.
 
     Example
     -------
-    >>> tokeniser = SentencePieceTokeniser.from_texts(["THE CAT", "THE HAT"], vocab_size=11)
-    >>> tokeniser.decode(tokeniser.encode("THE THAT"))
+    >>> tokenizer = SentencePieceTokenizer.from_texts(["THE CAT", "THE HAT"], vocab_size=11)
+    >>> tokenizer.decode(tokenizer.encode("THE THAT"))
     'THE THAT'
     """
 
@@ -190,7 +190,7 @@ class SentencePieceTokeniser(Pieces):
 
         Returns
         -------
-        SentencePieceTokeniser
+        SentencePieceTokenizer
 
         Raises
         ------
@@ -221,11 +221,11 @@ class SentencePieceTokeniser(Pieces):
         return cls(model.getvalue(), seq2seq)
 
     def encode(self, text):
-        """As :meth:`CharacterTokeniser.encode`."""
+        """As :meth:`CharacterTokenizer.encode`."""
         return [i + self.unk for i in self._processor.encode(normal(text))]
 
     def decode(self, ids):
-        """As :meth:`CharacterTokeniser.decode`."""
+        """As :meth:`CharacterTokenizer.decode`."""
         known = [int(i) - self.unk for i in ids if i >= self.unk]
         return " ".join(self._processor.decode(known).split())
 
@@ -233,36 +233,36 @@ class SentencePieceTokeniser(Pieces):
         return {"pieces": self.pieces, "model": base64.b64encode(self._model).decode()}
 
 
-def load_tokeniser(path):
+def load_tokenizer(path):
     """Read what ``save`` wrote.
 
     Arguments
     ---------
     path : str or Path
-        A tokeniser's JSON file.
+        A tokenizer's JSON file.
 
     Returns
     -------
-    CharacterTokeniser or SentencePieceTokeniser
+    CharacterTokenizer or SentencePieceTokenizer
 
     Raises
     ------
     UserError
-        If there is no such file, or it holds no tokeniser.
+        If there is no such file, or it holds no tokenizer.
     """
     try:
         return from_content(json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise UserError(f"no tokeniser at {path}") from None
+        raise UserError(f"no tokenizer at {path}") from None
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path} is not a tokeniser of this package") from None
+        raise UserError(f"{path} is not a tokenizer of this package") from None
 
 
 def from_content(content):
-    """The tokeniser that a parsed JSON file describes."""
-    if content["kind"] == CharacterTokeniser.kind:
+    """The tokenizer that a parsed JSON file describes."""
+    if content["kind"] == CharacterTokenizer.kind:
         boundary = content.get("boundary", True)
-        return CharacterTokeniser(content["alphabet"], content["seq2seq"], boundary)
-    if content["kind"] == SentencePieceTokeniser.kind:
-        return SentencePieceTokeniser(base64.b64decode(content["model"]), content["seq2seq"])
+        return CharacterTokenizer(content["alphabet"], content["seq2seq"], boundary)
+    if content["kind"] == SentencePieceTokenizer.kind:
+        return SentencePieceTokenizer(base64.b64decode(content["model"]), content["seq2seq"])
     raise ValueError(content["kind"])

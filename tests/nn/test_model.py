@@ -14,9 +14,9 @@ from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 from speechbrain_recursive.nn.asr import RecursiveTransformerASR
 from speechbrain_recursive.nn.conditioning.depth import Clock
 from speechbrain_recursive.nn.loops import Proportional
-from speechbrain_recursive.nn.recogniser import Recogniser
+from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.nn.schedule import bicycle, latent
-from speechbrain_recursive.nn.state import Seam
+from speechbrain_recursive.nn.state import Hook
 
 # Seconds of audio, ten encoder frames, and one; the last but one rounds badly as a relative length.
 SAMPLES = [30000, 160 * 38 + 77, 160, 21111, 29999, 16000]
@@ -34,7 +34,7 @@ CASES = {
 }
 
 
-def build(name, decoder_layers=1, norm_type="sentence", schedule=SCHEDULE, seams=None):
+def build(name, decoder_layers=1, norm_type="sentence", schedule=SCHEDULE, hooks=None):
     torch.manual_seed(0)
     attention, table, conv, _ = CASES[name]
     width = 16
@@ -48,7 +48,7 @@ def build(name, decoder_layers=1, norm_type="sentence", schedule=SCHEDULE, seams
         12,
         40 if conv is None else width,
         schedule,
-        seams,
+        hooks,
         d_model=width,
         nhead=2,
         d_ffn=32,
@@ -61,8 +61,8 @@ def build(name, decoder_layers=1, norm_type="sentence", schedule=SCHEDULE, seams
         normalize_before=True,
         causal=False,
     )
-    normalise = InputNormalization(norm_type=norm_type)
-    model = Recogniser(Fbank(n_mels=40), normalise, frontend, transformer, width, 12)
+    normalize = InputNormalization(norm_type=norm_type)
+    model = ASRModel(Fbank(n_mels=40), normalize, frontend, transformer, width, 12)
     for parameter_name, parameter in model.named_parameters():
         if "conv" in parameter_name and parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
@@ -147,7 +147,7 @@ def test_frame_counts_are_absolute_where_relative_ones_round_wrongly():
     assert frames.tolist() == [1 + n // 160 for n in lengths.tolist()]
 
 
-def test_other_rows_do_not_change_a_features_normalisation():
+def test_other_rows_do_not_change_a_features_normalization():
     model = build("transformer")
     wavs, wav_lens = padded(utterances())
     features, frames = model.features(wavs, wav_lens)
@@ -215,8 +215,8 @@ def test_bf16_autocast_gives_float_posteriors_and_finite_gradients():
 
 @pytest.mark.parametrize("name", ["transformer", "conformer", "branchformer"])
 def test_under_autocast_the_state_keeps_the_type_of_the_weights(name):
-    """So that what seams add does not change it on the way, which rows that rejoin could not bear."""
-    model = build(name, seams={"recurrent": [Clock(2, 16)]}).train()
+    """So that what hooks add does not change it on the way, which rows that rejoin could not bear."""
+    model = build(name, hooks={"recurrent": [Clock(2, 16)]}).train()
     with torch.autocast("cpu", torch.bfloat16):
         out = model(*padded(utterances()), loops=torch.tensor([1, 4, 3, 2, 3, 1]), taps=range(6))
     assert {x.dtype for x in out.taps.values()} == {torch.float32}
@@ -239,13 +239,13 @@ def test_an_exit_is_a_run_of_so_many_loops(name):
     assert not torch.allclose(out.exits[1], out.exits[3], atol=1e-2)
 
 
-class Halve(Seam):
+class Halve(Hook):
     def leave_block(self, state):
         return replace(state, x=state.x / 2)
 
 
 def test_an_exit_runs_what_follows_its_block_at_each_rows_own_count():
-    model = build("conformer", 0, schedule=bicycle(2, 2, 2, 3), seams={"phonetic": [Halve()]})
+    model = build("conformer", 0, schedule=bicycle(2, 2, 2, 3), hooks={"phonetic": [Halve()]})
     waves = padded(utterances())
     own = {"linguistic": torch.tensor([1, 3, 2, 2, 1, 3])}
     (first, _) = model.schedule.ends("phonetic")

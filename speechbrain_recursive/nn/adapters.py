@@ -143,7 +143,7 @@ _FAMILIES = (
 )
 
 
-def family_of(encoder):
+def adapter_for(encoder):
     """The family of a stock encoder.
 
     Arguments

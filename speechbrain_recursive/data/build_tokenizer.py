@@ -1,19 +1,19 @@
-"""A recipe's tokeniser: made once from training transcripts, then loaded."""
+"""A recipe's tokenizer: made once from training transcripts, then loaded."""
 
 import hashlib
 import json
 from pathlib import Path
 
 from speechbrain_recursive.data.manifest import read_manifest
-from speechbrain_recursive.data.tokenisers import (
-    CharacterTokeniser,
-    SentencePieceTokeniser,
+from speechbrain_recursive.data.tokenizers import (
+    CharacterTokenizer,
+    SentencePieceTokenizer,
     from_content,
 )
 from speechbrain_recursive.errors import UserError
 
 
-def build_tokeniser(
+def build_tokenizer(
     path,
     manifests,
     kind="characters",
@@ -23,14 +23,14 @@ def build_tokeniser(
     model_type="unigram",
     boundary=True,
 ):
-    """Load the tokeniser at ``path``, or make it from training manifests.
+    """Load the tokenizer at ``path``, or make it from training manifests.
 
     It is made anew when an option or the text of the manifests changes.
 
     Arguments
     ---------
     path : str or Path
-        The tokeniser's JSON file.
+        The tokenizer's JSON file.
     manifests : sequence of Path
         Training manifests, whose column wrd is used.
     kind : str
@@ -41,7 +41,7 @@ def build_tokeniser(
         For characters: use these, not those of the text.
     vocab_size : int or None
         Number of pieces, marks included. For the characters of the text it is room for so many, see
-        :meth:`CharacterTokeniser.from_texts`.
+        :meth:`CharacterTokenizer.from_texts`.
     model_type : str
         For SentencePiece: ``"unigram"`` or ``"bpe"``.
     boundary : bool
@@ -49,7 +49,7 @@ def build_tokeniser(
 
     Returns
     -------
-    CharacterTokeniser or SentencePieceTokeniser
+    CharacterTokenizer or SentencePieceTokenizer
 
     Raises
     ------
@@ -57,10 +57,10 @@ def build_tokeniser(
         If ``kind`` is neither, SentencePiece has no usable ``vocab_size``, or the text has more
         characters than that, or any that a given alphabet lacks.
     """
-    if kind not in (CharacterTokeniser.kind, SentencePieceTokeniser.kind):
-        raise UserError(f"a tokeniser is 'characters' or 'sentencepiece', not {kind!r}")
-    if kind == SentencePieceTokeniser.kind and not vocab_size:
-        raise UserError("a SentencePiece tokeniser needs vocab_size")
+    if kind not in (CharacterTokenizer.kind, SentencePieceTokenizer.kind):
+        raise UserError(f"a tokenizer is 'characters' or 'sentencepiece', not {kind!r}")
+    if kind == SentencePieceTokenizer.kind and not vocab_size:
+        raise UserError("a SentencePiece tokenizer needs vocab_size")
     texts = [row["wrd"] for manifest in manifests for row in read_manifest(manifest).values()]
     options = [kind, seq2seq, alphabet, vocab_size, model_type, boundary]
     source = hashlib.md5(json.dumps([options, texts]).encode()).hexdigest()
@@ -72,13 +72,13 @@ def build_tokeniser(
                 return from_content(content)
         except (KeyError, TypeError, ValueError):
             pass  # written by something else, or damaged: made anew
-    if kind == SentencePieceTokeniser.kind:
-        made = SentencePieceTokeniser.from_texts(texts, vocab_size, seq2seq, model_type)
+    if kind == SentencePieceTokenizer.kind:
+        made = SentencePieceTokenizer.from_texts(texts, vocab_size, seq2seq, model_type)
     elif alphabet is not None:
-        made = CharacterTokeniser(alphabet, seq2seq, boundary)
+        made = CharacterTokenizer(alphabet, seq2seq, boundary)
         _check_alphabet(alphabet, manifests)
     else:
-        made = CharacterTokeniser.from_texts(texts, seq2seq, boundary, vocab_size)
+        made = CharacterTokenizer.from_texts(texts, seq2seq, boundary, vocab_size)
     made.save(path, source=source)
     return made
 
