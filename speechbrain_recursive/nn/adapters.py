@@ -1,7 +1,4 @@
-"""What differs between families of stock layers: how they are called and where their padding leaks.
-
-The layers are SpeechBrain's own; nothing of them is rewritten.
-"""
+"""How each kind of layer is called, and where its padding would leak. The layers are not changed."""
 
 from dataclasses import replace
 
@@ -10,51 +7,30 @@ from speechbrain.lobes.models.transformer.Branchformer import BranchformerEncode
 from speechbrain.lobes.models.transformer.Conformer import ConformerEncoder
 from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
 from speechbrain.nnet.attention import MultiheadAttention, RoPEMHA
+from torch import nn
 
 from speechbrain_recursive.nn.padding import padding, reflect_own_end, zero_padded_output
 from speechbrain_recursive.nn.state import State
 
 
-class Transformer:
-    """SpeechBrain's ``TransformerEncoder``, and the part that all its families share."""
+class TransformerAdapter:
+    """For SpeechBrain's ``TransformerEncoder``; the other adapters derive from it."""
 
-    def prepare(
-        self,
-        src,
-        src_mask=None,
-        src_key_padding_mask=None,
-        pos_embs=None,
-        dynchunktrain_config=None,
-    ):
-        """The stock encoder's arguments as a state.
-
-        Arguments
-        ---------
-        src : torch.Tensor
-            [B, T, d].
-        src_mask : torch.Tensor, optional
-            [T, T], True where attention is forbidden.
-        src_key_padding_mask : torch.BoolTensor, optional
-            [B, T], True on padding.
-        pos_embs : torch.Tensor, optional
-            Relative positions [1, 2T-1, d].
-        dynchunktrain_config : DynChunkTrainConfig, optional
-            Dynamic chunk training (Conformer only).
-
-        Returns
-        -------
-        State
+    def enter(self, state: State) -> State:
+        """Prepare a state of embedded frames for the layers.
 
         Raises
         ------
         ValueError
-            If the family's layers know no chunks.
+            If the state asks for dynamic chunks and the layers do not support them.
         """
-        if dynchunktrain_config is not None:
-            raise ValueError(f"{type(self).__name__} layers know no dynamic chunks; use a Conformer")
-        return State(src, pad=src_key_padding_mask, mask=src_mask, pos=pos_embs)
+        if state.extra.get("dynchunktrain_config") is not None:
+            raise ValueError(
+                f"{type(self).__name__}: these layers have no dynamic chunks; use a Conformer"
+            )
+        return replace(state, extra={})
 
-    def call(self, state, layer):
+    def call(self, state: State, layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Apply one layer.
 
         Returns
@@ -62,7 +38,7 @@ class Transformer:
         torch.Tensor
             [B, T, d].
         torch.Tensor or None
-            Attention weights, as the layer gives them.
+            Attention weights, if the layer returns them.
         """
         return layer(
             state.x,
@@ -72,10 +48,10 @@ class Transformer:
             **state.extra,
         )
 
-    def guard(self, layer):
-        """Keep the layer from mixing padded frames into real ones."""
+    def guard(self, layer: nn.Module) -> None:
+        """Keep the layer from mixing padded frames into real ones, once, when an encoder takes it."""
 
-    def compile(self, layer):
+    def compile(self, layer: nn.Module) -> None:
         """Compile the layer for inputs of any size.
 
         Raises
@@ -87,21 +63,20 @@ class Transformer:
         if any(isinstance(module, RoPEMHA) for module in layer.modules()):
             raise ValueError(
                 "compile_layers: SpeechBrain's RoPEMHA cannot be compiled once for all lengths; "
-                "take another attention_type, or nn.larm.RopeEncoder for encoder"
+                "take another attention_type, or nn.larm.RopeEncoder for the layers"
             )
         layer.compile(dynamic=True)
 
 
-class Conformer(Transformer):
-    """SpeechBrain's ``ConformerEncoder``: masks only after its convolution; streams in chunks."""
+class ConformerAdapter(TransformerAdapter):
+    """For SpeechBrain's ``ConformerEncoder``, which masks only after its convolution and can stream."""
 
-    def prepare(self, *args, dynchunktrain_config=None, **kwargs):
-        """As the Transformer's, with dynamic chunks."""
-        extra = {"dynchunktrain_config": dynchunktrain_config}
-        return replace(super().prepare(*args, **kwargs), extra=extra)
+    def enter(self, state: State) -> State:
+        """Prepare a state, which may ask for dynamic chunks."""
+        return state
 
-    def call(self, state, layer):
-        """As the Transformer's; with ``contexts`` in ``state.extra`` the layer streams."""
+    def call(self, state: State, layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Apply one layer; with ``contexts`` in ``state.extra`` it streams."""
         if "contexts" in state.extra:
             context = state.extra["contexts"][state.step.index]
             return layer.forward_streaming(state.x, context=context, pos_embs=state.pos)
@@ -110,18 +85,21 @@ class Conformer(Transformer):
         with padding(None if state.pad is None else state.frames):
             return super().call(state, layer)
 
-    def guard(self, layer):
+    def guard(self, layer: nn.Module) -> None:
+        """Zero padded frames before the depthwise convolution."""
         zero_padded_output(layer.convolution_module.bottleneck)
 
 
-class Branchformer(Transformer):
-    """SpeechBrain's ``BranchformerEncoder``: its gate's convolution reflects, and knows no mask."""
+class BranchformerAdapter(TransformerAdapter):
+    """For SpeechBrain's ``BranchformerEncoder``, whose gate reflects at its ends and takes no mask."""
 
-    def call(self, state, layer):
+    def call(self, state: State, layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Apply one layer."""
         with padding(None if state.pad is None else state.frames):
             return super().call(state, layer)
 
-    def guard(self, layer):
+    def guard(self, layer: nn.Module) -> None:
+        """Let the gate's convolution reflect each row at its own end."""
         reflect_own_end(layer.convolution_branch.csgu.conv)
 
 
@@ -129,40 +107,36 @@ def _soft(mask):
     """A boolean mask as finite scores, which forbid as well wherever a real frame can attend.
 
     A padded frame whose whole chunk is padding has nothing left to attend to: PyTorch's attention
-    gives it NaN, and the next loop would spread that over the batch.
+    returns NaN for it, and the next loop would spread that over the batch.
     """
     if mask is None or mask.dtype != torch.bool:
         return mask
     return torch.zeros(mask.shape, device=mask.device).masked_fill(mask, -1e4)
 
 
-_FAMILIES = (
-    (TransformerEncoder, Transformer),
-    (ConformerEncoder, Conformer),
-    (BranchformerEncoder, Branchformer),
+_ADAPTERS = (
+    (TransformerEncoder, TransformerAdapter),
+    (ConformerEncoder, ConformerAdapter),
+    (BranchformerEncoder, BranchformerAdapter),
 )
 
 
-def adapter_for(encoder):
-    """The family of a stock encoder.
+def adapter_for(encoder: nn.Module) -> TransformerAdapter:
+    """The adapter of an encoder's layers.
 
     Arguments
     ---------
     encoder : torch.nn.Module
-        A stock one, or one that brings its own ``family``.
-
-    Returns
-    -------
-    Transformer, Conformer, Branchformer or the encoder's own
+        A stock one, or one that has an ``adapter`` of its own.
 
     Raises
     ------
     TypeError
-        For an encoder of no known family.
+        If there is none.
     """
-    if hasattr(encoder, "family"):
-        return encoder.family
-    for stock, family in _FAMILIES:
+    if hasattr(encoder, "adapter"):
+        return encoder.adapter
+    for stock, adapter in _ADAPTERS:
         if isinstance(encoder, stock):
-            return family()
-    raise TypeError(f"no family of layers is known for {type(encoder).__name__}")
+            return adapter()
+    raise TypeError(f"no adapter for the layers of {type(encoder).__name__}")

@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.hooks import Hook
 from speechbrain_recursive.nn.padding import pad_mask
-from speechbrain_recursive.nn.state import Hook
 
 
 def cosine_change(before, after, readout):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.nn.adapters import Transformer
+from speechbrain_recursive.nn.adapters import TransformerAdapter
 from speechbrain_recursive.nn.conditioning.depth import Clock, DepthEmbedding, DepthMLP, FiLM
 from speechbrain_recursive.nn.conditioning.feedback import PosteriorFeedback
 from speechbrain_recursive.nn.conditioning.injection import StateInjection
@@ -178,30 +178,31 @@ class RopeEncoder(nn.Module):
         self.layers = nn.ModuleList(RopeBlock(d_model, nhead, d_ffn, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(d_model)
         self.layerdrop_prob = layerdrop_prob
-        self.family = Rope(d_model // nhead, base)
+        self.adapter = RopeAdapter(d_model // nhead, base)
 
 
-class Rope(Transformer):
-    """How :class:`RopeBlock` is called: rotary table and masks once for all steps.
+class RopeAdapter(TransformerAdapter):
+    """How :class:`RopeBlock` is called: the rotary table and the mask are made once for all steps.
 
     Arguments
     ---------
     size : int
         Width of a head.
     base : float
+        Base of the rotary angles.
     """
 
     def __init__(self, size, base):
         self.size = size
         self.base = base
 
-    def prepare(self, src, *args, **kwargs):
-        """As the Transformer's, with the rotary table [1, T, size] for positions."""
-        state = super().prepare(src, *args, **kwargs)
+    def enter(self, state):
+        """Add the rotary table [1, T, size] as positions."""
+        state = super().enter(state)
         mask = state.mask
         if mask is not None and mask.is_floating_point():
             mask = mask.isneginf()  # as SpeechBrain's causal mask is
-        table = rotary_table(src.shape[1], self.size, self.base, src.device)
+        table = rotary_table(state.x.shape[1], self.size, self.base, state.x.device)
         return replace(state, mask=mask, pos=table)
 
     def call(self, state, layer):

@@ -1,215 +1,256 @@
-"""Loop counts of training steps, as values.
+"""How deep each training step and each utterance goes, as values.
 
-Each object is called once a training step with the number of the step, the number of steps in all
-and the batch's durations, and returns what the encoder takes as ``loops``. Its ``trained`` is the
-count that evaluation regards as trained for, and ``at_inference`` what the encoder then takes. Counts
-are the same on every rank of a distributed run and in a run that was resumed, since nothing is drawn
-but from the seed and the step.
+A policy turns the model's schedule into the :class:`Depth` of a batch. The schedule says how deep the
+model is; a policy without options runs it as it is. Depths are the same on every rank of a distributed
+run and in a run that was resumed, since draws depend on the seed and the step alone.
 """
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.schedule import Schedule
+
+Count = int | tuple[int, ...]
 
 
-class _Policy:
-    """What a policy makes at inference: the trained count, unless it says otherwise."""
+class LoopPolicy:
+    """Runs the schedule as it is; base class of the policies that do otherwise.
 
-    def at_inference(self, seconds):
-        """Loops of a batch of utterances of so many seconds [B]; see :meth:`Fixed.__call__`."""
-        return self.trained
-
-    def supervises(self, loops):
-        """Whether a loop count has a loss in training (bool)."""
-        return loops == self.trained
-
-
-class Fixed(_Policy):
-    """The same count at every step.
-
-    Arguments
-    ---------
-    loops : int
+    A subclass overrides :meth:`count` for training, and :meth:`count_at_inference` and :meth:`trains`
+    if these differ from the schedule too.
 
     Example
     -------
-    >>> Fixed(5)(step=0, total_steps=100, seconds=None)
-    5
+    >>> from speechbrain_recursive.nn.schedule import cycle
+    >>> str(LoopPolicy()(cycle(2, 5), step=0, total_steps=100, seconds=[1.0]))
+    '5'
     """
 
-    def __init__(self, loops):
-        self.trained = _count("loops", loops)
-
-    def __call__(self, step, total_steps, seconds):
-        """Loops of a step.
+    def __call__(
+        self, schedule: Schedule, step: int, total_steps: int, seconds: Sequence[float]
+    ) -> Depth:
+        """The depth of a training step.
 
         Arguments
         ---------
+        schedule : Schedule
+            The model's own.
         step : int
             Training steps made so far, over all epochs.
         total_steps : int
-            Training steps in all.
-        seconds : torch.Tensor
-            Durations of the utterances [B], in seconds.
-
-        Returns
-        -------
-        int, torch.LongTensor of shape [B] (one count for each utterance), or dict of these by block
+            Training steps of the whole run.
+        seconds : sequence of float
+            Duration of each utterance [B], in seconds.
         """
-        return self.trained
+        counts = {
+            name: self.count(name, loops, step, total_steps, seconds)
+            for name, loops in schedule.loops.items()
+        }
+        return Depth.of(schedule, counts)
+
+    def at_inference(self, schedule: Schedule, seconds: Sequence[float]) -> Depth:
+        """The depth of a batch in evaluation; see :meth:`__call__`."""
+        counts = {
+            name: self.count_at_inference(name, loops, seconds) for name, loops in schedule.loops.items()
+        }
+        return Depth.of(schedule, counts)
+
+    def supervises(self, schedule: Schedule, depth: Depth) -> bool:
+        """Whether a depth has a loss in training."""
+        theirs = depth.schedule.loops
+        return depth.schedule == schedule or (
+            theirs.keys() == schedule.loops.keys()
+            and all(self.trains(name, n, theirs[name]) for name, n in schedule.loops.items())
+        )
+
+    def label(self, schedule: Schedule) -> str:
+        """How reports name the depth at inference."""
+        return str(Depth(schedule))
+
+    def count(self, block: str, loops: int, step: int, total_steps: int, seconds) -> Count:
+        """Loops of one block, of which the schedule makes ``loops``, in a training step."""
+        return loops
+
+    def count_at_inference(self, block: str, loops: int, seconds) -> Count:
+        """Loops of one block in evaluation."""
+        return loops
+
+    def trains(self, block: str, loops: int, count: int) -> bool:
+        """Whether training makes ``count`` loops of a block, of which the schedule makes ``loops``."""
+        return count == loops
 
 
-class Proportional(_Policy):
-    """A count for each utterance, proportional to its duration: "Rethinking Depth", Length strategy.
+class Proportional(LoopPolicy):
+    """A count per utterance, proportional to its duration: "Rethinking Depth", Length strategy.
 
-    The text of the paper's Eq. 4 is lost but for its range, 1 to L in proportion to the duration.
-    Ours is ``ceil(L * seconds / max_seconds)``, held between 1 and L.
+    ``ceil(L * seconds / max_seconds)``, held between 1 and the schedule's L. The paper gives the range,
+    1 to L in proportion to the duration (Eq. 4); the formula is our choice.
 
     Arguments
     ---------
-    loops : int
-        L, which utterances of ``max_seconds`` and more make; what is regarded as trained.
     max_seconds : float
         Duration from which on utterances make all loops.
 
+    Raises
+    ------
+    UserError
+        If ``max_seconds`` is not positive.
+
     Example
     -------
-    >>> import torch
-    >>> Proportional(20, max_seconds=20.0)(0, 100, torch.tensor([0.3, 4.5, 30.0])).tolist()
-    [1, 5, 20]
+    >>> from speechbrain_recursive.nn.schedule import cycle
+    >>> Proportional(max_seconds=20.0).at_inference(cycle(4, 20), [0.3, 4.5, 30.0]).by_row("recurrent")
+    (1, 5, 20)
     """
 
-    def __init__(self, loops, max_seconds):
-        self.trained = _count("loops", loops)
+    def __init__(self, max_seconds: float):
         if not max_seconds > 0:
             raise UserError(f"max_seconds must be positive, got {max_seconds!r}")
         self.max_seconds = max_seconds
 
-    def __call__(self, step, total_steps, seconds):
-        """See :meth:`Fixed.__call__`; returns a LongTensor [B] on the device of ``seconds``."""
-        return self.at_inference(seconds)
+    def count(self, block, loops, step, total_steps, seconds):
+        """The same in training as in evaluation."""
+        return self.count_at_inference(block, loops, seconds)
 
-    def at_inference(self, seconds):
-        """Each utterance's own count (LongTensor [B]), the same as in training."""
-        # Multiplied first: divided first, whole numbers of seconds would round past whole counts.
-        loops = (self.trained * seconds / self.max_seconds).ceil().long()
-        return loops.clamp(1, self.trained)
+    def count_at_inference(self, block, loops, seconds):
+        """A count per utterance."""
+        # Dividing first would round whole numbers of seconds past whole counts.
+        return tuple(min(max(math.ceil(loops * each / self.max_seconds), 1), loops) for each in seconds)
 
-    def supervises(self, loops):
-        """Every count up to L has a loss where utterances are short enough for it (bool)."""
-        return _most(loops) <= self.trained
+    def trains(self, block, loops, count):
+        """Every count up to L, if there are utterances short enough for it."""
+        return count <= loops
+
+    def label(self, schedule):
+        """The range of counts."""
+        return str(Depth.of(schedule, {name: (1, loops) for name, loops in schedule.loops.items()}))
 
 
-class Growing(_Policy):
-    """From 1 to L over training, in equal parts: "Rethinking Depth", Schedule strategy.
+class Growing(LoopPolicy):
+    """From 1 to ``most`` loops over training, in equal parts: "Rethinking Depth", Schedule strategy.
 
-    The text of the paper's Eq. 5 is lost but for its ends; that each count lasts equally long is
-    our reading.
+    The paper gives the two ends (Eq. 5); that each count lasts equally long is our choice.
 
     Arguments
     ---------
-    loops : int
-        L, reached in the last part of training.
-    inference : int, optional
-        What evaluation runs at and regards as trained; L by default.
+    most : int, optional
+        The count of the last part of training; the schedule's by default. Evaluation makes the
+        schedule's loops in any case.
 
     Example
     -------
-    >>> grow = Growing(20, inference=5)
-    >>> [grow(step, 1000, None) for step in (0, 49, 50, 500, 999)], grow.trained
-    ([1, 1, 2, 11, 20], 5)
+    >>> from speechbrain_recursive.nn.schedule import cycle
+    >>> [Growing(20)(cycle(4, 5), step, 1000, None).loops for step in (0, 49, 50, 500, 999)]
+    [1, 1, 2, 11, 20]
     """
 
-    def __init__(self, loops, inference=None):
-        self.loops = _count("loops", loops)
-        self.trained = self.loops if inference is None else _count("inference", inference)
+    def __init__(self, most: int | None = None):
+        self.most = most if most is None else _count("most", most)
 
-    def __call__(self, step, total_steps, seconds):
-        """See :meth:`Fixed.__call__`; returns an int."""
-        return min(self.loops, 1 + self.loops * step // total_steps)
+    def count(self, block, loops, step, total_steps, seconds):
+        """A count for the whole batch."""
+        most = self.most or loops
+        return min(most, 1 + most * step // total_steps)
 
-    def supervises(self, loops):
-        """Every count up to L has a loss at some time of training (bool)."""
-        return _most(loops) <= self.loops
+    def trains(self, block, loops, count):
+        """Every count up to ``most``."""
+        return count <= (self.most or loops)
 
 
-class LogNormalPoisson(_Policy):
+class LogNormalPoisson(LoopPolicy):
     """Drawn anew at each step, with a heavy tail (Geiping et al., 2025, section 3.3).
 
-    ``tau ~ N(log(mean) - sigma^2 / 2, sigma)``, then ``loops ~ Poisson(exp(tau)) + 1``.
+    ``tau ~ N(log(L) - sigma^2 / 2, sigma)``, then ``loops ~ Poisson(exp(tau)) + 1``, where L is the
+    schedule's count.
 
     Arguments
     ---------
-    mean : int
-        Mean of the Poisson draw; what evaluation regards as trained.
     sigma : float
-        Spread of its logarithm.
+        Standard deviation of the logarithm.
     most : int, optional
-        Upper limit, for the sake of memory.
+        Upper limit, to bound memory.
     seed : int
         Draws are a function of the seed and the step.
 
     Example
     -------
-    >>> draw = LogNormalPoisson(5, seed=1)
-    >>> draw(7, 100, None) == draw(7, 100, None)
+    >>> from speechbrain_recursive.nn.schedule import cycle
+    >>> draw = LogNormalPoisson(seed=1)
+    >>> draw(cycle(2, 5), 7, 100, None) == draw(cycle(2, 5), 7, 100, None)
     True
     """
 
-    def __init__(self, mean, sigma=0.5, most=None, seed=0):
-        self.trained = _count("mean", mean)
+    def __init__(self, sigma: float = 0.5, most: int | None = None, seed: int = 0):
         self.most = most if most is None else _count("most", most)
         self.sigma = sigma
         self.seed = seed
 
-    def __call__(self, step, total_steps, seconds):
-        """See :meth:`Fixed.__call__`; returns an int."""
+    def count(self, block, loops, step, total_steps, seconds):
+        """A count for the whole batch."""
         rng = np.random.default_rng((self.seed, step))
-        tau = rng.normal(np.log(self.trained) - self.sigma**2 / 2, self.sigma)
-        loops = int(rng.poisson(np.exp(tau))) + 1
-        return loops if self.most is None else min(loops, self.most)
+        tau = rng.normal(np.log(loops) - self.sigma**2 / 2, self.sigma)
+        drawn = int(rng.poisson(np.exp(tau))) + 1
+        return drawn if self.most is None else min(drawn, self.most)
 
-    def supervises(self, loops):
-        """Every count may be drawn, up to the limit (bool)."""
-        return self.most is None or _most(loops) <= self.most
+    def trains(self, block, loops, count):
+        """Every count that may be drawn."""
+        return self.most is None or count <= self.most
 
 
-class ByBlock(_Policy):
-    """Counts of their own for blocks that recur, by name.
+class ByBlock(LoopPolicy):
+    """A policy per block; blocks without one run as the schedule says.
 
     Arguments
     ---------
-    **blocks : Fixed, Proportional, Growing or LogNormalPoisson
+    **blocks : LoopPolicy
+        By block name.
 
     Example
     -------
-    >>> ByBlock(phonetic=Fixed(2), linguistic=Growing(3))(0, 100, None)
-    {'phonetic': 2, 'linguistic': 1}
+    >>> from speechbrain_recursive.nn.schedule import bicycle
+    >>> policy = ByBlock(linguistic=Growing())
+    >>> str(policy(bicycle(4, 5, 2, 3), 0, 100, None))
+    '12 (phonetic x2)'
     """
 
-    def __init__(self, **blocks):
+    def __init__(self, **blocks: LoopPolicy):
         self.blocks = blocks
-        self.trained = {name: loops.trained for name, loops in blocks.items()}
 
-    def __call__(self, step, total_steps, seconds):
-        """See :meth:`Fixed.__call__`; returns a dict by block."""
-        return {name: loops(step, total_steps, seconds) for name, loops in self.blocks.items()}
+    def __call__(self, schedule, step, total_steps, seconds):
+        """See :class:`LoopPolicy`.
 
-    def at_inference(self, seconds):
-        """By block, what each one's policy makes."""
-        return {name: loops.at_inference(seconds) for name, loops in self.blocks.items()}
+        Raises
+        ------
+        ValueError
+            If a block is not in the schedule or does not recur.
+        """
+        for name in self.blocks:
+            if name not in schedule.loops:
+                raise ValueError(f"no block '{name}' that recurs in the schedule {schedule}")
+        return super().__call__(schedule, step, total_steps, seconds)
+
+    def count(self, block, *args):
+        """What the block's policy makes."""
+        return self._of(block).count(block, *args)
+
+    def count_at_inference(self, block, *args):
+        """What the block's policy makes in evaluation."""
+        return self._of(block).count_at_inference(block, *args)
+
+    def trains(self, block, *args):
+        """What the block's policy trains."""
+        return self._of(block).trains(block, *args)
+
+    def _of(self, block):
+        return self.blocks.get(block, LoopPolicy())
 
 
-def past(loops):
-    """Every count from 1 to half as many again as are trained for: what an evaluation may look at.
-
-    Arguments
-    ---------
-    loops : int
-
-    Returns
-    -------
-    list of int
+def past(loops: int) -> list[int]:
+    """Every count from 1 to half as many again as are trained for.
 
     Example
     -------
@@ -217,11 +258,6 @@ def past(loops):
     [1, 2, 3, 4, 5, 6]
     """
     return list(range(1, 3 * _count("loops", loops) // 2 + 1))
-
-
-def _most(loops):
-    """The highest count of loops, one number or one for each block."""
-    return max(loops.values()) if isinstance(loops, dict) else loops
 
 
 def _count(name, value):

@@ -1,132 +1,111 @@
-"""From waveform to token log-probabilities: the module that is trained, published and exported."""
+"""A model in parts: embedding, recursive encoder, what follows it, heads."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
-from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
 from torch import nn
 
-from speechbrain_recursive.nn.frontend import FrontEnd
-
-
-@dataclass
-class Outputs:
-    """What an ASR model computes for a batch.
-
-    Arguments
-    ---------
-    encoded : torch.Tensor
-        Encoder output after its final norm [B, T, d].
-    frames : torch.LongTensor
-        Absolute counts of real encoder frames [B].
-    log_probs : torch.Tensor
-        CTC log-posteriors [B, T, V], float32.
-    decoded : torch.Tensor, optional
-        Log-posteriors of the attention decoder [B, U, V] under teacher forcing, float32.
-    taps : dict of int to torch.Tensor
-        Hidden states [B, T, d] of the tapped steps, before the final norm.
-    exits : dict of int to torch.Tensor
-        CTC log-posteriors [B, T, V] of exits after those steps, float32.
-    """
-
-    encoded: torch.Tensor
-    frames: torch.Tensor
-    log_probs: torch.Tensor
-    decoded: torch.Tensor | None = None
-    taps: dict = field(default_factory=dict)
-    exits: dict = field(default_factory=dict)
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.encoder import RecursiveEncoder
+from speechbrain_recursive.nn.request import Outputs, Request
+from speechbrain_recursive.nn.schedule import Schedule
+from speechbrain_recursive.nn.state import State
 
 
 class ASRModel(nn.Module):
-    """Features, front-end, recursive encoder, CTC head and, if there is a decoder, its head.
+    """From waveform to token log-posteriors: the module that is trained, published and exported.
 
     An utterance gives the same result alone and in any batch.
 
     Arguments
     ---------
-    compute_features : torch.nn.Module
-        SpeechBrain's ``Fbank``.
-    normalize : torch.nn.Module
-        SpeechBrain's ``InputNormalization`` with ``norm_type: sentence``.
-    frontend : torch.nn.Module
-        SpeechBrain's ``ConvolutionFrontEnd``, or a module that takes and gives frame counts as
-        :class:`~speechbrain_recursive.nn.frontend.FrontEnd` does.
-    transformer : RecursiveTransformerASR
-        With ``num_decoder_layers: 0`` the ASR model is CTC-only.
-    d_model : int
-        Width of the transformer.
-    n_tokens : int
-        Size of the vocabulary with its special tokens.
+    embed : torch.nn.Module
+        From features to the first state, such as
+        :class:`~speechbrain_recursive.nn.embed.FilterbankEmbedding`.
+    encoder : RecursiveEncoder
+        Runs a schedule.
+    heads : mapping of str to torch.nn.Module
+        Each takes a State and names in ``targets`` what it reads of its memory. A head named ``ctc``
+        lends the encoder its readout, for posterior feedback and adaptive exit.
+    after : sequence of torch.nn.Module
+        Parts from State to State between the encoder's final norm and the heads.
 
-    Raises
-    ------
-    ValueError
-        If the front-end's convolutions do not pad by reflection, or the normalizer keeps statistics,
-        which would not travel with the weights.
+    Example
+    -------
+    >>> from speechbrain.lobes.features import Fbank
+    >>> from speechbrain.processing.features import InputNormalization
+    >>> from speechbrain_recursive.nn.embed import FilterbankEmbedding
+    >>> from speechbrain_recursive.nn.frontend import ConvSubsampling
+    >>> from speechbrain_recursive.nn.heads import CTCHead
+    >>> from speechbrain_recursive.nn.larm import RopeEncoder
+    >>> from speechbrain_recursive.nn.schedule import cycle
+    >>> normalize = InputNormalization(norm_type="sentence")
+    >>> embed = FilterbankEmbedding(Fbank(n_mels=40), normalize, ConvSubsampling(4), 40, d_model=16)
+    >>> encoder = RecursiveEncoder(RopeEncoder(2, d_model=16, nhead=2, d_ffn=64), cycle(2, loops=3))
+    >>> model = ASRModel(embed, encoder, {"ctc": CTCHead(16, n_tokens=30)}).eval()
+    >>> wavs, wav_lens = torch.rand(2, 16000), torch.ones(2)
+    >>> model(wavs, wav_lens, depth=model.depth(5)).log_probs.shape
+    torch.Size([2, 26, 30])
     """
 
-    def __init__(self, compute_features, normalize, frontend, transformer, d_model, n_tokens):
+    def __init__(
+        self,
+        embed: nn.Module,
+        encoder: RecursiveEncoder,
+        heads: Mapping[str, nn.Module],
+        after: Iterable[nn.Module] = (),
+    ):
         super().__init__()
-        if normalize.norm_type != "sentence":
-            raise ValueError(f"norm_type is {normalize.norm_type}; the ASR model needs sentence")
-        self.compute_features = compute_features
-        self.normalize = normalize
-        self.frontend = FrontEnd(frontend) if isinstance(frontend, ConvolutionFrontEnd) else frontend
-        self.transformer = transformer
-        self.ctc_lin = nn.Linear(d_model, n_tokens)
-        self.seq_lin = nn.Linear(d_model, n_tokens) if hasattr(transformer, "decoder") else None
+        self.embed = embed
+        self.encoder = encoder
+        self.after = nn.ModuleList(after)
+        self.heads = nn.ModuleDict(heads)
 
     @property
-    def sample_rate(self):
-        """Samples per second that the features expect (int)."""
-        return self.compute_features.compute_STFT.sample_rate
+    def sample_rate(self) -> int:
+        """Samples per second of the waveforms."""
+        return self.embed.sample_rate
 
     @property
-    def schedule(self):
-        """The schedule that the encoder was built for (Schedule)."""
-        return self.transformer.encoder.schedule
+    def schedule(self) -> Schedule:
+        """The schedule that the encoder was built for."""
+        return self.encoder.schedule
 
-    def at(self, loops):
-        """The schedule at given loop counts (Schedule); see :meth:`RecursiveEncoder.at`."""
-        return self.transformer.encoder.at(loops)[0]
+    def depth(self, request: Any = None) -> Depth:
+        """Resolve a request for a depth of this model; see :meth:`Depth.of`."""
+        return Depth.of(self.schedule, request)
 
-    def parts(self):
-        """Its parts by name (dict of str to torch.nn.Module), for counting parameters."""
-        transformer = self.transformer
-        found = {"encoder": transformer.encoder, "frontend": self.frontend, "ctc head": self.ctc_lin}
-        if self.seq_lin is not None:
-            found["decoder"] = nn.ModuleList([transformer.decoder, transformer.custom_tgt_module])
-            found["seq2seq head"] = self.seq_lin
-        return {**found, "input projection": transformer.custom_src_module}
+    def parts(self) -> dict[str, nn.Module]:
+        """The model's parts by name, for counting parameters."""
+        heads = {f"{name} head": head for name, head in self.heads.items()}
+        return {"encoder": self.encoder, "embed": self.embed, "after": self.after, **heads}
 
     def forward(
         self,
-        wavs,
-        wav_lens,
-        tokens_bos=None,
-        loops=None,
-        taps=(),
-        exits=(),
-        augment=None,
-        dynchunktrain_config=None,
-    ):
-        """Recognize a batch of waveforms.
+        wavs: torch.Tensor,
+        wav_lens: torch.Tensor,
+        targets: Mapping[str, torch.Tensor] | None = None,
+        depth: Depth | None = None,
+        request: Request | None = None,
+        augment: Callable | None = None,
+        dynchunktrain_config: Any = None,
+    ) -> Outputs:
+        """Run the model on a batch of waveforms.
 
         Arguments
         ---------
         wavs : torch.Tensor
-            [B, S], 16 kHz, zero-padded.
+            [B, S] at ``sample_rate``, zero-padded.
         wav_lens : torch.Tensor
             Relative lengths [B].
-        tokens_bos : torch.LongTensor, optional
-            Tokens that start with <bos>, padded with blanks [B, U]; decodes with teacher forcing.
-        loops : int, dict or torch.LongTensor, optional
-            Loop counts, see :meth:`RecursiveEncoder.run`.
-        taps : iterable of int
-            Steps to keep hidden states of.
-        exits : iterable of int
-            Steps, each the end of a loop, after which the rest of the encoder and the CTC head run as
-            if the loop had been the block's last.
+        targets : mapping of str to torch.Tensor, optional
+            Batch-first tensors for the heads that need them, such as ``tokens_bos`` [B, U].
+        depth : Depth, optional
+            The schedule's own by default.
+        request : Request, optional
+            What is wanted; by default every head that needs no targets.
         augment : callable, optional
             From features [B, T, F] and relative lengths [B] to augmented features of the same shape.
         dynchunktrain_config : DynChunkTrainConfig, optional
@@ -136,81 +115,69 @@ class ASRModel(nn.Module):
         -------
         Outputs
         """
-        features, frames = self.features(wavs, wav_lens)
+        features, frames = self.embed.features(wavs, wav_lens)
         if augment is not None:
             features = augment(features, frames / features.shape[1])
-        return self.from_features(features, frames, tokens_bos, loops, taps, exits, dynchunktrain_config)
+        return self.from_features(features, frames, targets, depth, request, dynchunktrain_config)
 
     def from_features(
         self,
-        features,
-        frames,
-        tokens_bos=None,
-        loops=None,
-        taps=(),
-        exits=(),
-        dynchunktrain_config=None,
-    ):
-        """Recognize a batch of normalized features [B, T, F] of so many real frames [B].
+        features: torch.Tensor,
+        frames: torch.Tensor,
+        targets: Mapping[str, torch.Tensor] | None = None,
+        depth: Depth | None = None,
+        request: Request | None = None,
+        dynchunktrain_config: Any = None,
+    ) -> Outputs:
+        """Run the model on features [B, T, F] of so many real frames [B]; see :meth:`forward`.
 
-        The other arguments and the result are those of :meth:`forward`.
+        Raises
+        ------
+        ValueError
+            If a head is asked for that the model lacks, or its targets are missing.
         """
-        x, frames = self.frontend(features, frames)
-        state = self.transformer.enter(x, frames / x.shape[1], dynchunktrain_config)
-        encoder, state = self.transformer.encoder, replace(state, readout=self.readout)
-        taps, exits = set(taps), set(exits)
-        trace = encoder.run(state, None, loops, taps | exits)
-        frames, encoded = trace.state.frames, encoder.norm(trace.state.x)
-        decoded = None
-        if tokens_bos is not None and self.seq_lin is not None:
-            states = self.transformer.decode_forced(tokens_bos, encoded, trace.state.pad)
-            decoded = self.seq_lin(states).float().log_softmax(-1)
-        log_probs = self.ctc_lin(encoded).float().log_softmax(-1)
-        return Outputs(
-            encoded,
-            frames,
-            log_probs,
-            decoded,
-            {index: x for index, x in trace.taps.items() if index in taps},
-            self._exits(state, loops, log_probs, trace.taps, exits),
-        )
+        if request is None:
+            request = Request(heads=[name for name, head in self.heads.items() if not head.targets])
+        state = self.embed(features, frames, dynchunktrain_config).remember(**(targets or {}))
+        if "ctc" in self.heads:
+            state = replace(state, readout=self._readout)
+        outputs = self._run(state, self.depth() if depth is None else depth, request)
+        for name, run in request.runs.items():
+            outputs.runs[name] = self._run(state, run.depth, run.request)
+        outputs.features = features, frames
+        return outputs
 
-    def _exits(self, state, loops, log_probs, taps, exits):
-        """Log-posteriors by step, of those steps that are exits."""
-        schedule, found = self.at(loops), {}
-        steps = list(schedule)
-        for index in exits:
-            if index == schedule.ends(steps[index].block)[-1]:
-                found[index] = log_probs
-            else:
-                left = replace(state, x=taps[index])
-                left = self.transformer.encoder.leave(left, steps[index].block, loops)
-                found[index] = self.readout(left.x).float().log_softmax(-1)
-        return found
+    def compile_layers(self) -> None:
+        """Compile the encoder's layers, see :meth:`RecursiveEncoder.compile_layers`."""
+        self.encoder.compile_layers()
 
-    def features(self, wavs, wav_lens):
-        """Normalized log-Mel features.
+    def _run(self, state: State, depth: Depth, request: Request) -> Outputs:
+        trace = self.encoder.run(state, depth, request.taps, request.exits)
+        last = request.exits.get(depth, Request())  # an exit at full depth is the run itself
+        outputs = self._finish(trace.state, depth, request.heads | last.heads)
+        outputs.taps = trace.taps
+        for exit, wanted in request.exits.items():
+            outputs.exits[exit] = (
+                outputs if exit == depth else self._finish(trace.exits[exit], exit, wanted.heads)
+            )
+        return outputs
 
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            [B, S].
-        wav_lens : torch.Tensor
-            Relative lengths [B].
+    def _finish(self, state: State, depth: Depth, heads: Iterable[str]) -> Outputs:
+        """Everything behind the encoder's last layer."""
+        state = replace(state, x=self.encoder.norm(state.x))
+        for part in self.after:
+            state = part(state)
+        return Outputs(state, depth, {name: self._head(name, state) for name in sorted(heads)})
 
-        Returns
-        -------
-        torch.Tensor
-            [B, T, F].
-        torch.LongTensor
-            Absolute frame counts [B].
-        """
-        samples = torch.round(wav_lens.double() * wavs.shape[1]).long()
-        frames = 1 + samples // self.compute_features.compute_STFT.hop_length
-        features = self.compute_features(wavs)
-        # The normalizer takes every frame below length * T, so half a frame keeps it off rounding.
-        return self.normalize(features, (frames - 0.5) / features.shape[1]), frames
+    def _head(self, name, state):
+        if name not in self.heads:
+            raise ValueError(f"the model has no head '{name}'; it has {', '.join(self.heads)}")
+        head = self.heads[name]
+        missing = [target for target in head.targets if target not in state.memory]
+        if missing:
+            raise ValueError(f"head '{name}' needs the targets {', '.join(missing)}")
+        return head(state)
 
-    def readout(self, x):
+    def _readout(self, x):
         """Token logits [B, T, V] of hidden states [B, T, d] from anywhere in the encoder."""
-        return self.ctc_lin(self.transformer.encoder.norm(x))
+        return self.heads["ctc"].linear(self.encoder.norm(x))

@@ -1,11 +1,10 @@
-"""What travels through a recursive encoder, and the hooks at which a method can touch it."""
+"""What travels through a recursive encoder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from speechbrain_recursive.nn.padding import own_frames, pad_mask
 from speechbrain_recursive.nn.schedule import Step
@@ -13,7 +12,7 @@ from speechbrain_recursive.nn.schedule import Step
 
 @dataclass(frozen=True)
 class State:
-    """A batch on its way through the encoder. It is never changed, only replaced.
+    """A batch on its way through a model. It is replaced, never changed.
 
     Arguments
     ---------
@@ -27,14 +26,13 @@ class State:
         Positions as the layers take them: [1, 2T-1, d] for relative ones, [1, T, d / heads] for rotary.
     step : Step, optional
         The logical step that runs next; ``step.loop`` counts from 0.
-    loops : int or torch.LongTensor, optional
-        How many loops the current block makes, one number or one for each row [B].
     memory : mapping of str to torch.Tensor
-        Batch-first tensors of this forward alone, such as the state at a block's entry.
+        Batch-first tensors of this forward pass alone, such as the state at a block's entry, or the
+        targets that a head is given.
     extra : mapping
         Further keyword arguments of the layers; streaming contexts under ``contexts``.
     readout : callable, optional
-        From hidden states [B, T, d] to token logits [B, T, V]: what posterior feedback reads.
+        From hidden states [B, T, d] to token logits [B, T, V]; posterior feedback reads it.
     """
 
     x: torch.Tensor
@@ -42,58 +40,56 @@ class State:
     mask: torch.Tensor | None = None
     pos: torch.Tensor | None = None
     step: Step | None = None
-    loops: Any = None
     memory: Mapping[str, torch.Tensor] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
-    readout: Callable | None = None
+    readout: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @property
-    def frames(self):
+    def frames(self) -> torch.Tensor:
         """Absolute frame counts (LongTensor [B])."""
         if self.pad is None:
             return torch.full(self.x.shape[:1], self.x.shape[1], device=self.x.device)
         return own_frames(self.pad)
 
-    def rows(self, keep):
+    def remember(self, **tensors: torch.Tensor) -> "State":
+        """The state with batch-first tensors added to its memory."""
+        return replace(self, memory={**self.memory, **tensors})
+
+    def select(self, rows: torch.Tensor) -> "State":
         """The state of some rows.
 
         Arguments
         ---------
-        keep : torch.LongTensor
+        rows : torch.LongTensor
             Row indices [N].
-
-        Returns
-        -------
-        State
         """
         batch = len(self.x)
         mask = self.mask
         if mask is not None and mask.dim() == 3:
-            mask = mask.unflatten(0, (batch, -1))[keep].flatten(0, 1)
+            mask = mask.unflatten(0, (batch, -1))[rows].flatten(0, 1)
         return replace(
             self,
-            x=self.x[keep],
-            pad=None if self.pad is None else self.pad[keep],
+            x=self.x[rows],
+            pad=None if self.pad is None else self.pad[rows],
             mask=mask,
-            pos=self.pos[keep] if self.pos is not None and len(self.pos) == batch > 1 else self.pos,
-            loops=self.loops[keep] if torch.is_tensor(self.loops) else self.loops,
-            memory={name: value[keep] for name, value in self.memory.items()},
+            pos=self.pos[rows] if self.pos is not None and len(self.pos) == batch > 1 else self.pos,
+            memory={name: value[rows] for name, value in self.memory.items()},
         )
 
-    def put(self, rows, part):
-        """Write back the hidden states and the memory of rows that went their own way.
+    def scatter(self, rows: torch.Tensor, part: "State") -> "State":
+        """Write back the hidden states and the memory of selected rows.
 
         Arguments
         ---------
         rows : torch.LongTensor
             Where the rows of ``part`` belong [N].
         part : State
-            As :meth:`rows` gave it, some steps later.
+            What :meth:`select` returned, some steps later.
 
         Returns
         -------
         State
-            Memory that began after the other rows had gone is zero for them.
+            Memory that only ``part`` has is zero for the other rows.
         """
         memory = {}
         for name, value in part.memory.items():
@@ -103,8 +99,8 @@ class State:
             memory[name] = whole.index_copy(0, rows, value)
         return replace(self, x=self.x.index_copy(0, rows, part.x), memory=memory)
 
-    def resize(self, x, frames):
-        """The state after its time axis has changed, as by pooling or by stripping tokens.
+    def resize(self, x: torch.Tensor, frames: torch.Tensor) -> "State":
+        """The state after its time axis has changed, for instance by pooling.
 
         Arguments
         ---------
@@ -116,12 +112,12 @@ class State:
         Returns
         -------
         State
-            Relative positions [1, 2T-1, d] are recut to [1, 2T'-1, d], a table of T rows to T'.
+            Relative positions [1, 2T-1, d] are cut to [1, 2T'-1, d], a table of T rows to T'.
 
         Raises
         ------
         ValueError
-            Under an attention mask, whose cut is not defined, or if positions end before the frames.
+            Under an attention mask, which cannot be cut, or if there are positions for fewer frames.
         """
         time = x.shape[1]
         pos = self.pos
@@ -129,71 +125,9 @@ class State:
             raise ValueError("the time axis cannot change under an attention mask")
         if pos is not None:
             if time > self.x.shape[1]:
-                raise ValueError("positions can be recut to fewer frames only")
+                raise ValueError("positions cannot be extended to more frames")
             relative = pos.shape[1] == 2 * self.x.shape[1] - 1
             center = self.x.shape[1] - 1
             pos = pos[:, center - time + 1 : center + time] if relative else pos[:, :time]
         pad = pad_mask(frames, time) if self.pad is not None else None
         return replace(self, x=x, pad=pad, pos=pos)
-
-
-class Hook(nn.Module):
-    """Where a method touches the recursion; each hook does nothing until it is overridden.
-
-    Hooks are pure: they keep nothing on ``self`` between calls. What a hook adds starts as the
-    identity, so that attaching it to a trained encoder changes nothing before it is trained.
-
-    ``injects`` says that every loop reads a state from before the block, so that gradients reach the
-    layers below even when only the last loops are back-propagated.
-    """
-
-    injects = False
-
-    def attach(self, layers):
-        """Build what depends on the block's layers, once, when an encoder takes the hook.
-
-        Arguments
-        ---------
-        layers : dict of int to torch.nn.Module
-            The block's physical layers by index.
-        """
-
-    def before_loop(self, state):
-        """Turn the state into the input of a loop.
-
-        ``state.step.loop`` is 0 on entering the block; at r > 0 ``state.x`` is the output h(r) of the
-        r-th loop. It does not run after the last one.
-
-        Returns
-        -------
-        State
-        """
-        return state
-
-    def around_step(self, state, layer, call):
-        """Run one layer: ``call(state, layer)`` gives the pair (x [B, T, d], attention).
-
-        Returns
-        -------
-        tuple
-        """
-        return call(state, layer)
-
-    def leave_block(self, state):
-        """Change the state when all rows have left the block, once.
-
-        Returns
-        -------
-        State
-        """
-        return state
-
-    def done(self, state):
-        """Rows that need no further loop.
-
-        Returns
-        -------
-        torch.BoolTensor or None
-            [B], or None where the hook never ends a row early.
-        """
-        return None

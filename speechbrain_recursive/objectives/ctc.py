@@ -1,19 +1,24 @@
 """Connectionist temporal classification."""
 
+from typing import Any
+
 import torch
 from speechbrain.utils.logger import get_logger
 
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.request import Outputs, Request
 from speechbrain_recursive.objectives.lengths import average, token_counts
+from speechbrain_recursive.objectives.objective import Objective
 
 logger = get_logger(__name__)
 
 
-class CTC:
-    """The CTC loss of `outputs.log_probs` against `batch.tokens`, under the name "ctc".
+class CTC(Objective):
+    """The CTC loss of the head ``ctc`` against `batch.tokens`, under the name "ctc".
 
     The blank is token 0. Frame counts are absolute, so that padding changes nothing, and the loss
     is computed in float32 whatever the type of its input. An utterance with more tokens than its
-    frames can hold counts as zero and gives no gradient; the first is named in a warning, and
+    frames can hold counts as zero and has no gradient; the first one is named in a warning, and
     `impossible` counts them.
 
     Arguments
@@ -32,11 +37,16 @@ class CTC:
     tensor(1.6864)
     """
 
-    def __init__(self, reduction="batchmean"):
+    def __init__(self, reduction: str = "batchmean"):
+        super().__init__()
         self.reduction = reduction
         self.impossible = 0
 
-    def __call__(self, outputs, batch):
+    def needs(self, depth: Depth) -> Request:
+        """The CTC head."""
+        return Request(heads=["ctc"])
+
+    def forward(self, outputs: Outputs, batch: Any) -> dict[str, torch.Tensor]:
         """Compute the loss.
 
         Arguments
@@ -51,35 +61,20 @@ class CTC:
         dict
             "ctc" -> scalar.
         """
-        loss = self.loss(outputs.log_probs, outputs.frames, batch)
-        self._count_impossible(outputs.frames, batch)
-        return {"ctc": loss}
+        return {"ctc": self.loss(outputs, batch)}
 
-    def loss(self, log_probs, frames, batch):
-        """The loss of one exit.
-
-        Arguments
-        ---------
-        log_probs : torch.Tensor
-            [B, T, V].
-        frames : torch.LongTensor
-            Absolute frame counts [B].
-        batch : PaddedBatch
-
-        Returns
-        -------
-        torch.Tensor
-            A scalar.
-        """
+    def loss(self, outputs: Outputs, batch: Any) -> torch.Tensor:
+        """The loss (a scalar) of one run or exit; see :meth:`forward`."""
         tokens, counts = batch.tokens.data, token_counts(batch.tokens)
         losses = torch.nn.functional.ctc_loss(
-            log_probs.float().transpose(0, 1),
+            outputs.log_probs.float().transpose(0, 1),
             tokens,
-            frames,
+            outputs.frames,
             counts,
             reduction="none",
             zero_infinity=True,
         )
+        self._count_impossible(outputs.frames, batch)
         return average(losses, counts, self.reduction)
 
     def _count_impossible(self, frames, batch):

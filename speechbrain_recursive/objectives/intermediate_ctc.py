@@ -1,22 +1,29 @@
-"""CTC at checkpoints of a loop."""
+"""CTC at several loops of a block."""
+
+from typing import Any
+
+import torch
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.request import Outputs, Request
+from speechbrain_recursive.nn.schedule import Schedule
 from speechbrain_recursive.objectives.ctc import CTC
 
 
 class IntermediateCTC(CTC):
     """The mean CTC loss of the loops that the interval divides (LARM, Eq. 3 and 4), named "ctc".
 
-    With ``interval`` 1 it is dense supervision, with ``interval`` equal to ``loops`` it is the plain CTC
-    loss of the last loop. A training step that makes another number of loops is also supervised at its
-    last one.
+    With ``interval`` 1 every loop is supervised; with the schedule's own loop count, N, it is the plain
+    CTC loss of the last loop. A training step that makes another number of loops is also supervised at
+    its last one.
 
     Arguments
     ---------
-    loops : int
-        Loops that are trained for, N.
+    schedule : Schedule
+        The model's own.
     interval : int
-        Loops from one checkpoint to the next, K.
+        Loops from one supervised exit to the next, K.
     block : str
         The block that loops.
     reduction : str
@@ -25,17 +32,27 @@ class IntermediateCTC(CTC):
     Raises
     ------
     UserError
-        If the interval does not divide the loops.
+        If no block of that name recurs, or the interval does not divide its loops.
 
     Example
     -------
     >>> from speechbrain_recursive.nn.schedule import cycle
-    >>> IntermediateCTC(loops=12, interval=4).exits(cycle(2, 12))
-    (7, 15, 23)
+    >>> objective = IntermediateCTC(cycle(2, 12), interval=4)
+    >>> [str(exit) for exit in objective.needs(Depth(cycle(2, 12))).exits]
+    ['4', '8', '12']
     """
 
-    def __init__(self, loops, interval, block="recurrent", reduction="batchmean"):
+    def __init__(
+        self,
+        schedule: Schedule,
+        interval: int,
+        block: str = "recurrent",
+        reduction: str = "batchmean",
+    ):
         super().__init__(reduction)
+        loops = schedule.loops.get(block)
+        if loops is None:
+            raise UserError(f"intermediate CTC: no block '{block}' recurs in the schedule {schedule}")
         if interval < 1 or loops % interval:
             raise UserError(
                 f"interval: {interval} does not divide the training budget of {loops} loops; "
@@ -44,27 +61,20 @@ class IntermediateCTC(CTC):
         self.interval = interval
         self.block = block
 
-    def exits(self, schedule):
-        """Steps after which a schedule is supervised.
+    def needs(self, depth: Depth) -> Request:
+        """The CTC head at every supervised exit."""
+        made = depth.schedule.loops[self.block]
+        loops = dict.fromkeys((*range(self.interval, made + 1, self.interval), made))
+        ctc = Request(heads=["ctc"])
+        return Request(exits={depth.stop(self.block, count): ctc for count in loops})
 
-        Arguments
-        ---------
-        schedule : Schedule
-
-        Returns
-        -------
-        tuple of int
-        """
-        last = schedule.ends(self.block)[-1]
-        return tuple(dict.fromkeys((*schedule.ends(self.block, every=self.interval), last)))
-
-    def __call__(self, outputs, batch):
+    def forward(self, outputs: Outputs, batch: Any) -> dict[str, torch.Tensor]:
         """Compute the loss.
 
         Arguments
         ---------
         outputs : Outputs
-            `exits`, each [B, T, V], and `frames` [B].
+            `exits`, each with `log_probs` [B, T, V] and `frames` [B].
         batch : PaddedBatch
             As :class:`CTC` takes it.
 
@@ -73,6 +83,5 @@ class IntermediateCTC(CTC):
         dict
             "ctc" -> scalar.
         """
-        losses = [self.loss(log_probs, outputs.frames, batch) for log_probs in outputs.exits.values()]
-        self._count_impossible(outputs.frames, batch)
+        losses = [self.loss(exit, batch) for exit in outputs.exits.values()]
         return {"ctc": sum(losses) / len(losses)}

@@ -1,12 +1,21 @@
 """A weighted sum of objectives."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.request import Outputs, Request
+from speechbrain_recursive.objectives.objective import Objective
 
 
-class Joint:
-    """Adds up what several objectives return, each scalar under its name with its weight.
+class Joint(Objective):
+    """Adds up the losses of several objectives, each with its weight.
 
-    In YAML, with the weights of the Depth paper::
+    In YAML, with the weights of "Rethinking Depth"::
 
         objective: !new:speechbrain_recursive.objectives.joint.Joint
             weights: {ctc: 0.3, seq2seq: 0.7}
@@ -17,53 +26,42 @@ class Joint:
 
     Arguments
     ---------
-    objectives : list of callable
-        Each `(outputs, batch) -> {name: scalar}`. One that reads `outputs.exits` has a method `exits`
-        from a schedule to the steps that it wants there.
-    weights : dict
-        Name -> weight. A part of weight 0 is computed and reported, but not added.
+    objectives : sequence of Objective
+        Their losses have different names.
+    weights : mapping of str to float
+        By name of the loss. A loss of weight 0 is computed and logged, but not added.
 
     Example
     -------
-    >>> joint = Joint([lambda outputs, batch: {"a": 2.0, "b": 3.0}], {"a": 1.0, "b": 0.5})
-    >>> joint(None, None)
-    (3.5, {'a': 2.0, 'b': 3.0})
+    >>> from types import SimpleNamespace
+    >>> from speechbrain.dataio.batch import PaddedData
+    >>> from speechbrain_recursive.objectives.ctc import CTC
+    >>> outputs = SimpleNamespace(log_probs=torch.zeros(1, 4, 3), frames=torch.tensor([4]))
+    >>> tokens = PaddedData(torch.tensor([[1, 2]]), torch.tensor([1.0]))
+    >>> losses = Joint([CTC()], {"ctc": 0.5})(outputs, SimpleNamespace(tokens=tokens))
+    >>> sorted(losses)
+    ['ctc', 'loss']
     """
 
-    def __init__(self, objectives, weights):
-        self.objectives = objectives
-        self.weights = weights
+    def __init__(self, objectives: Sequence[Objective], weights: Mapping[str, float]):
+        super().__init__()
+        self.objectives = nn.ModuleList(objectives)
+        self.weights = dict(weights)
 
-    def exits(self, schedule):
-        """Steps after which an objective wants the model's log-posteriors.
+    def needs(self, depth: Depth) -> Request:
+        """What any of the objectives needs."""
+        request = Request()
+        for objective in self.objectives:
+            request |= objective.needs(depth)
+        return request
 
-        Arguments
-        ---------
-        schedule : Schedule
+    def start_epoch(self, epoch: int) -> None:
+        """Prepare every objective."""
+        for objective in self.objectives:
+            objective.start_epoch(epoch)
 
-        Returns
-        -------
-        set of int
-        """
-        wanted = [some.exits(schedule) for some in self.objectives if hasattr(some, "exits")]
-        return set().union(*wanted)
-
-    def __call__(self, outputs, batch):
-        """Compute all parts and their weighted sum.
-
-        Arguments
-        ---------
-        outputs : Outputs
-            What the model returned.
-        batch : PaddedBatch
-            The targets.
-
-        Returns
-        -------
-        total : torch.Tensor
-            A scalar with gradient.
-        parts : dict
-            Name -> scalar, before weighting.
+    def forward(self, outputs: Outputs, batch: Any) -> dict[str, torch.Tensor]:
+        """Compute all losses and, as "loss", their weighted sum.
 
         Raises
         ------
@@ -82,4 +80,4 @@ class Joint:
                 f"but the objectives are {', '.join(sorted(parts)) or 'none'}"
             )
         total = sum(weight * parts[name] for name, weight in self.weights.items() if weight)
-        return total, parts
+        return {**parts, "loss": total}

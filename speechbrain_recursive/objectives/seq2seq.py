@@ -1,16 +1,21 @@
 """Label-smoothed cross entropy of the attention decoder."""
 
+from typing import Any
+
 import torch
 from speechbrain.nnet.losses import kldiv_loss
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.request import Outputs, Request
 from speechbrain_recursive.objectives.lengths import average, token_counts
+from speechbrain_recursive.objectives.objective import Objective
 
 PADDING = -100  # no token: neither SpeechBrain's smoothing nor PyTorch's cross entropy counts it
 
 
-class Seq2Seq:
-    """The loss of `outputs.decoded` against `batch.tokens_eos`, under the name "seq2seq".
+class Seq2Seq(Objective):
+    """The loss of the head ``seq2seq`` against `batch.tokens_eos`, under the name "seq2seq".
 
     With smoothing s over V classes the target is 1 - s on the right token and s / (V - 1) on each
     other, and the loss is the KL divergence from it; without smoothing it is the cross entropy.
@@ -26,7 +31,7 @@ class Seq2Seq:
     Raises
     ------
     UserError
-        If the smoothing is out of range, or, when called, if the model has no decoder.
+        If the smoothing is out of range.
 
     Example
     -------
@@ -38,13 +43,18 @@ class Seq2Seq:
     tensor(0.6931)
     """
 
-    def __init__(self, label_smoothing=0.1, reduction="batchmean"):
+    def __init__(self, label_smoothing: float = 0.1, reduction: str = "batchmean"):
+        super().__init__()
         if not 0 <= label_smoothing < 1:
             raise UserError(f"label_smoothing: {label_smoothing}: choose from 0 up to below 1")
         self.label_smoothing = label_smoothing
         self.reduction = reduction
 
-    def __call__(self, outputs, batch):
+    def needs(self, depth: Depth) -> Request:
+        """The seq2seq head."""
+        return Request(heads=["seq2seq"])
+
+    def forward(self, outputs: Outputs, batch: Any) -> dict[str, torch.Tensor]:
         """Compute the loss.
 
         Arguments
@@ -59,8 +69,6 @@ class Seq2Seq:
         dict
             "seq2seq" -> scalar.
         """
-        if outputs.decoded is None:
-            raise UserError("the objective seq2seq needs a model with a decoder; leave it out")
         tokens, counts = batch.tokens_eos.data, token_counts(batch.tokens_eos)
         past = torch.arange(tokens.shape[1], device=tokens.device) >= counts[:, None]
         losses = kldiv_loss(

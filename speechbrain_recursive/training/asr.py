@@ -1,6 +1,7 @@
-"""The task of recognizing speech: loaders, forward pass, dev error and test report."""
+"""The task of speech recognition: batches, forward pass, dev error and test report."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import speechbrain as sb
@@ -9,239 +10,251 @@ from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
 from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
-from speechbrain_recursive.analysis.plots import loops_label
 from speechbrain_recursive.analysis.report import environment, write_report
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_loader
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.tokenizers import load_tokenizer
-from speechbrain_recursive.decoding.beam import read_lexicon
-from speechbrain_recursive.decoding.greedy import greedy
-from speechbrain_recursive.decoding.joint import estimate_token_ngram
-from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.decoding.decoder import Setting
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.hparams import load_trained
-from speechbrain_recursive.training.brain import Brain
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.loops import LoopPolicy
+from speechbrain_recursive.nn.request import Request
 from speechbrain_recursive.training.distributed import shard
-from speechbrain_recursive.training.evaluation import evaluate
+from speechbrain_recursive.training.evaluation import Point, evaluate
+from speechbrain_recursive.training.task import Task
 
 
-class ASR(Brain):
-    """Trains an ASR model at loop counts drawn for each step, and reports it at every loop count.
+class ASR(Task):
+    """Trains an ASR model at the depths of a policy and reports it at all depths that are asked for.
 
-    Of the hyperparameters it also reads ``loop_policy``, ``fea_augment``, ``dynamic_chunks``,
-    ``compile_layers`` and those of decoding (``eval_loops``, ``ngram``, ``ngram_order``, ``ngram_beam``,
-    ``joint_beam``).
+    Arguments
+    ---------
+    decoders : mapping of str to Decoder
+        What test sets are decoded with, by the names that reports use.
+    dev_decoder : str
+        The one that gives the dev error.
+    eval_loops : list, optional
+        Depths to report besides the trained one: loop counts, mappings from block to loop count, or
+        schedules; see :meth:`Depth.of`.
+    loop_policy : LoopPolicy, optional
+        The schedule as it is by default.
+    teachers : mapping of str to Teacher, optional
+        What objectives may ask, by name.
+    fea_augment : callable, optional
+        SpeechBrain's ``Augmenter``, on features in training.
+    dynamic_chunks : callable, optional
+        ``DynChunkTrainConfigRandomSampler``: trains and evaluates in chunks, for streaming.
+    compile_layers : bool
+        Compile the encoder's layers, once for all loops.
+
+    Raises
+    ------
+    UserError
+        If there is no decoder of the name ``dev_decoder``, or ``eval_loops`` is not a list.
     """
 
-    error_name = "WER"
+    def __init__(
+        self,
+        decoders,
+        dev_decoder,
+        eval_loops=None,
+        loop_policy=None,
+        teachers=None,
+        fea_augment=None,
+        dynamic_chunks=None,
+        compile_layers=False,
+    ):
+        if dev_decoder not in decoders:
+            raise UserError(f"dev_decoder: {dev_decoder} is none of {', '.join(decoders)}")
+        if eval_loops is not None and not isinstance(eval_loops, list):
+            raise UserError(f"eval_loops is a list, such as [3, 5], not {eval_loops!r}")
+        self.decoders = dict(decoders)
+        self.dev_decoder = dev_decoder
+        self.eval_loops = eval_loops or []
+        self.policy = loop_policy or LoopPolicy()
+        self.teachers = dict(teachers or {})
+        self.fea_augment = fea_augment
+        self.dynamic_chunks = dynamic_chunks
+        self.compile_layers = compile_layers
 
-    def __init__(self, tokenizer, **kwargs):
-        super().__init__(tokenizer, **kwargs)
-        self.error_name = tokenizer.metric.upper()
-        self._check_decoding()
-        if self.hparams.compile_layers:
-            self._compile_layers()
-        self._check_model()
-
-    @staticmethod
-    def loaders(hparams, manifests, tokenizer):
-        """Batches by split.
-
-        Arguments
-        ---------
-        hparams : dict
-            With the names of the splits and the sizes of batches.
-        manifests : dict of str to pathlib.Path
-            By split.
-        tokenizer : object
-            For the transcripts.
-
-        Returns
-        -------
-        SaveableDataLoader
-            Training batches, of all training splits together.
-        SaveableDataLoader
-            Dev batches, of all dev splits together.
-        dict of str to SaveableDataLoader
-            By test split.
-        """
+    def loaders(self, hparams, manifests, tokenizer):
+        """Make batches that are limited by padded seconds; see :class:`Task`."""
+        corpus, rate = hparams["corpus"], hparams["sample_rate"]
 
         def dataset(splits):
-            return make_dataset([manifests[s] for s in splits], tokenizer, hparams["sample_rate"])
+            return make_dataset([manifests[split] for split in splits], tokenizer, rate)
 
         workers = {"num_workers": hparams["num_workers"]}
         most = hparams["max_batch_examples"]
         limit, eval_limit = hparams["max_batch_seconds"], hparams["eval_batch_seconds"]
-        train = dataset(hparams["train_splits"])
+        train = dataset(corpus.train_splits)
         return (
             train_loader(train, limit, hparams["seed"], most, **shard(), **workers),
-            eval_loader(dataset(hparams["dev_splits"]), eval_limit, **workers),
-            {
-                split: eval_loader(dataset([split]), eval_limit, **workers)
-                for split in hparams["test_splits"]
-            },
+            eval_loader(dataset(corpus.dev_splits), eval_limit, **workers),
+            {s: eval_loader(dataset([s]), eval_limit, **workers) for s in corpus.test_splits},
         )
 
-    def compute_forward(self, batch, stage):
-        """Run the model, in training with drawn loops and augmentation."""
-        batch = batch.to(self.device)
+    def setup(self, brain):
+        """Try decoders, teachers and the model, so that what cannot work fails before training."""
+        super().setup(brain)
+        self.tokenizer, self.corpus = brain.tokenizer, brain.hparams.corpus
+        self.error_name = self.corpus.metric.upper()
+        folder = Path(brain.hparams.output_folder)
+        self.setting = Setting(self.model, self.tokenizer, folder, self._text, self._language_model)
+        for decoder in self.decoders.values():
+            decoder.check(self.setting)
+        self.decode = self.decoders[self.dev_decoder].build(self.setting)
+        for teacher in self.teachers.values():
+            teacher.setup(self.tokenizer, brain.device)
+        if self.compile_layers:
+            try:
+                self.model.compile_layers()
+            except ValueError as error:
+                raise UserError(one_line(error)) from error
+        self._try_model()
+
+    def forward(self, batch, training):
+        """Run model and teachers: in training at the policy's depth, on augmented features."""
+        model, brain = self.model, self.brain
         wavs, wav_lens = batch.sig
-        training = stage == sb.Stage.TRAIN
-        loops = self._loops(wavs, wav_lens, training)
-        return self.modules.model(
-            wavs,
-            wav_lens,
-            tokens_bos=batch.tokens_bos.data if self.tokenizer.bos is not None else None,
-            loops=loops,
-            exits=self.hparams.objective.exits(self.hparams.model.at(loops)),
-            augment=self._augment if training and self.hparams.fea_augment else None,
-            dynchunktrain_config=self.hparams.dynamic_chunks and self.hparams.dynamic_chunks(stage),
+        seconds = (torch.round(wav_lens.double() * wavs.shape[1]) / model.sample_rate).tolist()
+        batch = batch.to(brain.device)
+        if training:
+            depth = self.policy(model.schedule, brain.optimizer_step, brain.total_steps, seconds)
+        else:
+            depth = self.policy.at_inference(model.schedule, seconds)
+        request = brain.hparams.objective.needs(depth)
+        if not training:
+            request |= self.decoders[self.dev_decoder].request
+        targets = {} if self.tokenizer.bos is None else {"tokens_bos": batch.tokens_bos.data}
+        outputs = brain.modules.model(
+            *batch.sig,
+            targets,
+            depth,
+            request,
+            augment=self._augment if training and self.fea_augment else None,
+            dynchunktrain_config=self._chunks(sb.Stage.TRAIN if training else sb.Stage.VALID),
         )
+        for name, wanted in request.teachers.items():
+            if name not in self.teachers:
+                raise UserError(f"the objective asks teacher '{name}', which teachers: does not name")
+            with torch.no_grad():
+                outputs.teachers[name] = self.teachers[name](*outputs.features, targets, batch, wanted)
+        return outputs
 
-    def on_stage_start(self, stage, epoch=None):
-        """Start the counts of a stage."""
-        super().on_stage_start(stage, epoch)
+    def reset(self):
+        """Start counting the dev error."""
         self.hypotheses = []
 
     def observe(self, outputs, batch):
-        """Decode greedily."""
-        decoded = greedy(outputs.log_probs, outputs.frames)
-        for uid, words, ids, bad in zip(batch.id, batch.wrd, decoded, batch.unreadable, strict=True):
-            text = "" if bad else self.tokenizer.decode(ids)
-            self.hypotheses.append((uid, self.tokenizer.units(words), self.tokenizer.units(text)))
+        """Decode a batch with the dev decoder."""
+        self.hypotheses += self._triples(batch, self.decode(outputs))
 
     def dev_error(self):
-        """Greedy error rate of words, or of characters, in percent, at the trained loop count."""
+        """Error rate of words or characters, in percent, at the trained depth."""
         return error_rate(self.hypotheses).wer
 
     def report(self, loaders, train_manifests, command):
-        """Decode test sets at every loop count and write the report.
-
-        Arguments
-        ---------
-        loaders : dict of str to DataLoader
-            By split.
-        train_manifests : list of pathlib.Path
-            Whose words n-grams are estimated from.
-        command : str
-            What the report says it was made by.
-        """
-        hparams, model = self.hparams, self.hparams.model.eval()
-        folder = Path(hparams.output_folder)
-        rows = (row for path in train_manifests for row in read_manifest(path).values())
-        text = [" ".join(self.tokenizer.units(row["wrd"])) for row in rows]
-        ngram = hparams.ngram or estimate_ngram(text, folder / "ngram.arpa", hparams.ngram_order)
+        """Decode test sets at every depth and write the report; see :class:`Task`."""
+        hparams, model, schedule = self.brain.hparams, self.model.eval(), self.model.schedule
+        self.train_manifests = train_manifests
+        points = {}
+        for depth in map(model.depth, self.eval_loops):
+            points[str(depth)] = Point(depth, lambda _, depth=depth: depth)
+        label = self.policy.label(schedule)
+        of_batch = partial(self.policy.at_inference, schedule)
+        points[label] = Point(Depth(schedule), of_batch, trained=True)
+        points = {
+            name: point._replace(supervised=point.trained or self._supervises(point.depth))
+            for name, point in points.items()
+        }
         found = evaluate(
             model,
             loaders,
-            self.tokenizer,
-            hparams.eval_loops,
-            hparams.loop_policy,
-            supervises=self._supervises,
-            ngram=hparams.ngram_beam(self.tokenizer, ngram),
-            joint=self._joint_search(text),
-            chunks=hparams.dynamic_chunks and hparams.dynamic_chunks(sb.Stage.TEST),
-            progressbar=not self.noprogressbar,
+            points,
+            {name: (each, each.build(self.setting)) for name, each in self.decoders.items()},
+            self.dev_decoder,
+            self._triples,
+            metric=self.corpus.metric,
+            chunks=self._chunks(sb.Stage.TEST),
+            progressbar=not self.brain.noprogressbar,
         )
-        trained = model.at(hparams.loop_policy.trained)
         info = {
-            "schedule": str(trained),
-            "logical_depth": len(trained),
+            "schedule": str(schedule),
+            "logical_depth": len(schedule),
             "parameters": count_parameters(model.parts()),
             "multiply_adds_per_second": {
-                label: multiply_adds_per_second(model, loops)
-                for label, loops in {
-                    loops_label(row["loops"]): row["loops"] for row in found.rows
-                }.items()
+                name: multiply_adds_per_second(model, point.depth) for name, point in points.items()
             },
             "seed": hparams.seed,
-            "steps": self.optimizer_step,
+            "steps": self.brain.optimizer_step,
             "command": command,
             "synthetic": hparams.data_folder is None,
             **environment(),
         }
-        write_report(folder, found.rows, info, found.worst)
-        write_whole(
-            folder / "hypotheses.json", json.dumps(found.hypotheses, indent=1, ensure_ascii=False)
-        )
-
-    def _check_decoding(self):
-        """Refuse before training what would stop the report after it."""
-        hparams = self.hparams
-        if hparams.ngram is not None:
-            read_lexicon(self.tokenizer, hparams.ngram)
-        elif hparams.ngram_order < 2:
-            raise UserError(f"ngram_order is {hparams.ngram_order}; KenLM takes 2 and above")
-        self._language_model()
-
-    def _compile_layers(self):
-        try:
-            self.hparams.model.transformer.encoder.compile_layers()
-        except ValueError as error:
-            raise UserError(one_line(error)) from error
+        write_report(self.setting.folder, found.rows, info, found.worst)
+        text = json.dumps(found.hypotheses, indent=1, ensure_ascii=False)
+        write_whole(self.setting.folder / "hypotheses.json", text)
+        return {"results": found.rows, **info}
 
     @torch.no_grad()
-    def _check_model(self):
-        """Try the model on a second of silence, so that what cannot work fails before training."""
-        hparams, model = self.hparams, self.hparams.model.eval()
-        if not isinstance(hparams.eval_loops, list):
-            raise UserError(f"eval_loops is a list, such as [3, 5], not {hparams.eval_loops!r}")
-        second = torch.ones(1, device=self.device)
-        silence = torch.zeros(1, hparams.sample_rate, device=self.device)
-        chunks = DynChunkTrainConfig(chunk_size=8) if hparams.dynamic_chunks else None
-        trained = [hparams.loop_policy.at_inference(second)]
-        tries = {"the ASR model cannot run": trained, "eval_loops": trained + hparams.eval_loops}
-        for what, counts in tries.items():
+    def _try_model(self):
+        """Run a second of silence at the trained depth and at the deepest one of the report."""
+        model, needs = self.model.eval(), self.brain.hparams.objective.needs
+        second = torch.ones(1, device=self.brain.device)
+        silence = torch.zeros(1, model.sample_rate, device=self.brain.device)
+        targets = (
+            {} if self.tokenizer.bos is None else {"tokens_bos": torch.ones_like(silence[:, :2]).long()}
+        )
+        chunks = DynChunkTrainConfig(chunk_size=8) if self.dynamic_chunks else None
+        tries = {"the model cannot run": [], "eval_loops": self.eval_loops}
+        for what, requests in tries.items():
             try:
-                deepest = max(counts, key=lambda loops: len(model.at(loops)))
-                exits = hparams.objective.exits(model.at(deepest))
-                model(silence, second, loops=deepest, exits=exits, dynchunktrain_config=chunks)
+                depths = [self.policy.at_inference(model.schedule, [1.0]), *map(model.depth, requests)]
+                depth = max(depths, key=len)
+                wanted = needs(depths[0]) if depth == depths[0] else Request()
+                for decoder in self.decoders.values():
+                    wanted |= decoder.request
+                model(silence, second, targets, depth, wanted, dynchunktrain_config=chunks)
             except torch._dynamo.exc.TorchDynamoException as error:
                 why = one_line(str(error).partition("\n\nSet TORCH")[0])
                 raise UserError(f"compile_layers: {why}; False runs without compiling") from error
-            except (ValueError, RuntimeError) as error:
+            except (ValueError, RuntimeError, LookupError) as error:
                 raise UserError(f"{what}: {one_line(error)}") from error
 
-    def _loops(self, wavs, wav_lens, training):
-        """Loop counts of a batch: drawn in training, the policy's own for inference otherwise."""
-        seconds = wav_lens * wavs.shape[1] / self.hparams.sample_rate
-        policy = self.hparams.loop_policy
-        if not training:
-            return policy.at_inference(seconds)
-        return policy(step=self.optimizer_step, total_steps=self.total_steps, seconds=seconds)
+    def _supervises(self, depth):
+        """Whether a depth has a loss in training, of its own or as an exit of the trained one."""
+        schedule = self.model.schedule
+        exits = self.brain.hparams.objective.needs(Depth(schedule)).exits
+        return self.policy.supervises(schedule, depth) or depth in exits
 
-    def _supervises(self, loops):
-        """Whether a loop count had a loss in training: as a count of steps, or as an exit of them."""
-        policy, at = self.hparams.loop_policy, self.hparams.model.at
-        exits, schedule = self.hparams.objective.exits(at(policy.trained)), at(loops)
-        ends = {schedule.ends(name)[-1] for name in schedule.loops}
-        return policy.supervises(loops) or (bool(ends) and ends <= exits)
+    def _triples(self, batch, decoded):
+        """Id, reference and hypothesis of each utterance, in the units that errors are counted in."""
+        units = self.corpus.units
+        return [
+            (uid, units(words), units("" if bad else self.tokenizer.decode(ids)))
+            for uid, words, ids, bad in zip(batch.id, batch.wrd, decoded, batch.unreadable, strict=True)
+        ]
 
-    def _joint_search(self, text):
-        """The joint search with the recipe's language models, or None without an attention decoder."""
-        hparams = self.hparams
-        if hparams.joint_beam is None or hparams.model.seq_lin is None:
-            return None
-        models = {"lm": self._language_model()}
-        if hparams.token_ngram_weight > 0:
-            arpa = Path(hparams.output_folder) / "tokens.arpa"
-            order = hparams.token_ngram_order
-            models["ngram"] = estimate_token_ngram(text, self.tokenizer, arpa, order)
-        return hparams.joint_beam(hparams.model, self.tokenizer, **models)
+    def _text(self):
+        """Training transcripts, for n-grams: units with spaces between them."""
+        rows = (row for path in self.train_manifests for row in read_manifest(path).values())
+        return [" ".join(self.tokenizer.units(row["wrd"])) for row in rows]
 
-    def _language_model(self):
-        """The LM of another run's folder, which must have the same tokens."""
-        folder = self.hparams.lm
-        if folder is None:
-            return None
+    def _language_model(self, folder):
+        """The language model of another run, which must have the same tokens."""
         if load_tokenizer(Path(folder) / "tokenizer.json").pieces != self.tokenizer.pieces:
-            raise UserError(f"lm: {folder} has other tokens than this ASR model; train it on the same")
+            raise UserError(f"lm: {folder} has other tokens than this model; train it on the same")
         model, _ = load_trained(folder)
         if not isinstance(model, TransformerLM):
             raise UserError(f"lm: {folder} holds no language model, but a {type(model).__name__}")
-        return model.to(self.device)
+        return model.to(self.brain.device)
+
+    def _chunks(self, stage):
+        return self.dynamic_chunks and self.dynamic_chunks(stage)
 
     def _augment(self, features, lengths):
-        return self.hparams.fea_augment(features, lengths)[0]
+        return self.fea_augment(features, lengths)[0]

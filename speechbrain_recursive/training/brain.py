@@ -7,6 +7,7 @@ from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, registe
 from speechbrain.utils.distributed import main_process_only
 from speechbrain.utils.logger import get_logger
 
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.training.rng import RandomState
 
 logger = get_logger(__name__)
@@ -14,55 +15,66 @@ logger = get_logger(__name__)
 
 @register_checkpoint_hooks
 class Brain(sb.Brain):
-    """SpeechBrain's Brain with a weighted sum of objectives, and a training that resumes exactly.
+    """SpeechBrain's Brain, which runs a task under an objective and resumes exactly.
 
-    Of the hyperparameters it reads ``objective``, ``lr_scheduler``, ``epoch_counter``,
-    ``keep_checkpoints`` and ``train_loggers``. A task derives from it and says what the model is given
-    (:meth:`compute_forward`) and how its dev error is counted (:meth:`observe`, :meth:`dev_error`).
+    Of the hyperparameters it reads ``task``, ``objective``, ``lr_scheduler``, ``epoch_counter``,
+    ``keep_checkpoints`` and ``train_loggers``. The task says what the model is given and how the dev
+    error is counted, see :class:`~speechbrain_recursive.training.task.Task`. The objective's own
+    parameters are trained with the model's and saved beside them.
 
     Arguments
     ---------
     tokenizer : object
         See :mod:`speechbrain_recursive.data.tokenizers`.
+    modules : dict of str to torch.nn.Module
+        What is trained besides the objective; ``model`` is one of them.
+    hparams : dict
+        Hyperparameters.
     **kwargs
         The stock Brain's arguments.
     """
 
-    error_name = "error"
-
-    def __init__(self, tokenizer, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, tokenizer, modules, hparams, **kwargs):
+        objective = hparams["objective"]
+        super().__init__(modules={**modules, "objective": objective}, hparams=hparams, **kwargs)
         self.tokenizer = tokenizer
+        self.task = self.hparams.task
         self.skipped_steps = 0
+        if next(objective.parameters(), None) is not None:
+            self.find_unused_parameters = True  # of DDP: a stage need not use every projection
         if self.checkpointer is not None:
-            self.checkpointer.add_recoverables(
-                {
-                    "rng": RandomState(),
-                    "epoch_counter": self.hparams.epoch_counter,
-                    "lr_scheduler": self.hparams.lr_scheduler,
-                }
-            )
+            recoverables = {
+                "rng": RandomState(),
+                "epoch_counter": self.hparams.epoch_counter,
+                "lr_scheduler": self.hparams.lr_scheduler,
+            }
+            if objective.state_dict():
+                recoverables["objective"] = objective
+            self.checkpointer.add_recoverables(recoverables)
+        self.task.setup(self)
 
-    def observe(self, outputs, batch):
-        """Count what the dev error needs of one batch."""
-        raise TypeError(f"{type(self).__name__} counts no dev error")
-
-    def dev_error(self):
-        """The dev error of the batches that were observed (float, lower is better)."""
-        raise TypeError(f"{type(self).__name__} counts no dev error")
+    def compute_forward(self, batch, stage):
+        """Run the task's forward pass."""
+        return self.task.forward(batch, training=stage == sb.Stage.TRAIN)
 
     def compute_objectives(self, outputs, batch, stage):
-        """The weighted sum of the objectives; in validation the batch is observed as well."""
-        total, parts = self.hparams.objective(outputs, batch)
-        for name, value in parts.items():
-            self.losses.setdefault(name, []).append(value.detach())
+        """The objective's total; in validation the task observes the batch as well."""
+        losses = self.modules.objective(outputs, batch)
+        if "loss" not in losses:
+            raise UserError(f"the objective returns no 'loss', only {', '.join(losses)}: use Joint")
+        for name, value in losses.items():
+            if name != "loss":
+                self.losses.setdefault(name, []).append(value.detach())
         if stage == sb.Stage.VALID:
-            self.observe(outputs, batch)
-        return total
+            self.task.observe(outputs, batch)
+        return losses["loss"]
 
     def on_stage_start(self, stage, epoch=None):
         """Start the counts of a stage."""
         self.losses = {}
+        self.task.reset()
+        if stage == sb.Stage.TRAIN:
+            self.hparams.objective.start_epoch(epoch)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log; after validation, save a checkpoint and keep the best ones."""
@@ -71,12 +83,11 @@ class Brain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.train_stats = {**stats, "skipped steps": self.skipped_steps}
             return
-        error = stats[self.error_name] = self.dev_error()
+        name = self.task.error_name
+        error = stats[name] = self.task.dev_error()
         self._log(epoch, stats)
         self.checkpointer.save_and_keep_best(
-            {self.error_name: error, "epoch": epoch},
-            min_key=self.error_name,
-            keep=self.hparams.keep_checkpoints,
+            {name: error, "epoch": epoch}, min_key=name, keep=self.hparams.keep_checkpoints
         )
 
     @main_process_only

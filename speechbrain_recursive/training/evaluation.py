@@ -1,15 +1,31 @@
-"""Decode test sets at every loop count, with every decoder that a recipe has."""
+"""Decode test sets at every depth, with every decoder of a recipe."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from speechbrain_recursive.analysis.report import result_row
 from speechbrain_recursive.analysis.wer import error_rate, worst_utterances
-from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.decoding.decoder import Decoder
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.request import Request
+
+
+class Point(NamedTuple):
+    """A depth to evaluate at.
+
+    ``depth`` is what reports describe, ``of_batch`` gives the depth of a batch from its durations in
+    seconds; ``trained`` marks the depth that was trained for, ``supervised`` one that had a loss.
+    """
+
+    depth: Depth
+    of_batch: Callable[[list[float]], Depth]
+    trained: bool = False
+    supervised: bool = False
 
 
 @dataclass
@@ -21,10 +37,10 @@ class Evaluation:
     rows : list of dict
         As :func:`speechbrain_recursive.analysis.report.result_row` makes them.
     worst : dict of str to list
-        By split, the worst utterances of greedy decoding at the trained loop count.
+        By split, the worst utterances of the dev decoder at the trained depth.
     hypotheses : list of dict
-        Each with ``split``, ``loops``, ``decoder``, ``id``, ``reference`` and ``hypothesis``, the
-        last two with a space between the units that errors are counted in (words or characters).
+        Each with ``split``, ``label``, ``decoder``, ``id``, ``reference`` and ``hypothesis``, the
+        last two with a space between the units that errors are counted in.
     """
 
     rows: list = field(default_factory=list)
@@ -33,114 +49,87 @@ class Evaluation:
 
 
 def evaluate(
-    model,
-    loaders,
-    tokenizer,
-    eval_loops,
-    policy,
-    ngram=None,
-    joint=None,
-    chunks=None,
-    progressbar=True,
-    supervises=None,
-):
+    model: torch.nn.Module,
+    loaders: Mapping[str, Any],
+    points: Mapping[str, Point],
+    decoders: Mapping[str, tuple[Decoder, Callable]],
+    dev_decoder: str,
+    triples: Callable,
+    metric: str = "wer",
+    chunks: Any = None,
+    progressbar: bool = True,
+) -> Evaluation:
     """Decode and count errors.
 
     Arguments
     ---------
     model : ASRModel
         In eval mode, on its device.
-    loaders : dict of str to DataLoader
+    loaders : mapping of str to DataLoader
         By split; batches with ``id``, ``sig``, ``wrd`` and ``unreadable``.
-    tokenizer : object
-        See :mod:`speechbrain_recursive.data.tokenizers`.
-    eval_loops : list of int or dict
-        Loop counts to decode at.
-    policy : Fixed, Proportional, Growing, LogNormalPoisson or ByBlock
-        Loop counts trained for, see :mod:`speechbrain_recursive.nn.loops`. They are decoded at as well,
-        with the joint search, and reported as ``policy.trained``.
-    ngram : NgramBeam, optional
-        CTC beam search with an n-gram.
-    joint : JointBeam, optional
-        Joint CTC/attention search.
+    points : mapping of str to Point
+        Depths by label.
+    decoders : mapping of str to (Decoder, callable)
+        By name, a decoder and what it built.
+    dev_decoder : str
+        The decoder whose worst utterances are listed.
+    triples : callable
+        From a batch and its token ids to (id, reference, hypothesis) of each utterance.
+    metric : str
+        ``wer`` or ``cer``.
     chunks : DynChunkTrainConfig, optional
-        Chunked attention and convolution, as a streaming ASR model would have it.
+        Chunked attention and convolution, as for streaming.
     progressbar : bool
-        Whether to show one per split and loop count.
-    supervises : callable, optional
-        Whether a loop count had a loss in training; the policy's word by default.
-
-    Returns
-    -------
-    Evaluation
+        Whether to show one per split and depth.
     """
-    found, trained = Evaluation(), policy.trained
-    decoders = {"greedy": lambda outputs: greedy(outputs.log_probs, outputs.frames)}
-    if ngram is not None:
-        decoders["ngram"] = lambda outputs: ngram(outputs.log_probs, outputs.frames)
-    search = {"joint": lambda outputs: joint(outputs.encoded, outputs.frames)} if joint else {}
-    counts = {model.at(loops): loops for loops in (*eval_loops, trained)}  # of equal ones, the last
+    found = Evaluation()
     for split, loader in loaders.items():
-        for loops in counts.values():
-            bar = tqdm(loader, f"{split}, loops {loops}", disable=not progressbar, dynamic_ncols=True)
-            with_search = decoders | (search if loops == trained else {})
-            of_batch = policy.at_inference if loops == trained else partial(_same, loops)
-            decoded, rtf = _decode(model, bar, of_batch, chunks, with_search)
-            for decoder, lines in decoded.items():
-                triples = [
-                    (uid, tokenizer.units(text), tokenizer.units(tokenizer.decode(ids)))
-                    for uid, text, ids in lines
-                ]
-                found.rows.append(
-                    result_row(
-                        split,
-                        loops,
-                        decoder,
-                        error_rate(triples),
-                        rtf[decoder],
-                        trained=loops == trained,
-                        supervised=(supervises or policy.supervises)(loops),
-                        metric=tokenizer.metric,
-                    )
+        for label, point in points.items():
+            here = {n: d for n, d in decoders.items() if point.trained or not d[0].trained_only}
+            bar = tqdm(loader, f"{split}, {label}", disable=not progressbar, dynamic_ncols=True)
+            decoded, rtf = _decode(model, bar, point.of_batch, chunks, here, triples)
+            for name, lines in decoded.items():
+                rate = error_rate(lines)
+                flags = {"trained": point.trained, "supervised": point.supervised}
+                row = result_row(
+                    split, point.depth, name, rate, rtf[name], **flags, metric=metric, label=label
                 )
+                found.rows.append(row)
+                about = {"split": split, "label": label, "decoder": name}
                 found.hypotheses += [
-                    {
-                        "split": split,
-                        "loops": loops,
-                        "decoder": decoder,
-                        "id": uid,
-                        "reference": " ".join(reference),
-                        "hypothesis": " ".join(hypothesis),
-                    }
-                    for uid, reference, hypothesis in triples
+                    {**about, "id": uid, "reference": " ".join(one), "hypothesis": " ".join(other)}
+                    for uid, one, other in lines
                 ]
-                if loops == trained and decoder == "greedy":
-                    found.worst[split] = worst_utterances(triples)
+                if point.trained and name == dev_decoder:
+                    found.worst[split] = worst_utterances(lines)
     return found
 
 
 @torch.no_grad()
-def _decode(model, batches, loops, chunks, decoders):
-    """Token ids of every decoder, and its real-time factor with the forward pass counted in."""
+def _decode(model, batches, of_batch, chunks, decoders, triples):
+    """Triples of every decoder, and its real-time factor with the forward pass counted in."""
     device = next(model.parameters()).device
+    request = Request()
+    for decoder, _ in decoders.values():
+        request |= decoder.request
     found, seconds, audio = {name: [] for name in decoders}, dict.fromkeys(decoders, 0.0), 0.0
     for batch in batches:
         wavs, wav_lens = batch.sig
-        lengths = wav_lens * wavs.shape[1] / model.sample_rate
-        audio += float(lengths.sum())
+        lengths = (torch.round(wav_lens.double() * wavs.shape[1]) / model.sample_rate).tolist()
+        audio += sum(lengths)
         start = time.perf_counter()
-        counts = loops(lengths.to(device))
-        outputs = model(wavs.to(device), wav_lens.to(device), loops=counts, dynchunktrain_config=chunks)
-        outputs.log_probs = outputs.log_probs.cpu()
+        outputs = model(
+            wavs.to(device),
+            wav_lens.to(device),
+            depth=of_batch(lengths),
+            request=request,
+            dynchunktrain_config=chunks,
+        )
+        outputs.heads = {name: head.cpu() for name, head in outputs.heads.items()}
         forward = time.perf_counter() - start
-        for name, decode in decoders.items():
+        for name, (_, decode) in decoders.items():
             start = time.perf_counter()
             tokens = decode(outputs)
             seconds[name] += forward + time.perf_counter() - start
-            heard = [[] if bad else ids for ids, bad in zip(tokens, batch.unreadable, strict=True)]
-            found[name] += zip(batch.id, batch.wrd, heard, strict=True)
+            found[name] += triples(batch, tokens)
     return found, {name: spent / audio for name, spent in seconds.items()}
-
-
-def _same(loops, seconds):
-    return loops

@@ -1,4 +1,4 @@
-"""One recipe run from the command line to the report; every recipe's ``train.py`` calls it."""
+"""One run of a recipe, from the command line to the report; every recipe's ``train.py`` calls it."""
 
 import importlib.util
 import io
@@ -6,6 +6,7 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import speechbrain as sb
 import torch
@@ -18,79 +19,100 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.seed import seed_everything
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
-from speechbrain_recursive.data.build_tokenizer import build_tokenizer
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.hparams import load, load_weights, merge, parse_overrides
 from speechbrain_recursive.nn.transfer import warm_start
 from speechbrain_recursive.training.averaging import average_checkpoints
+from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
 from speechbrain_recursive.training.distributed import shard
 
 _RAISED = f"{UserError.__module__}.{UserError.__name__}: "
 
 
-def run(prepare, synthesize, argv=None, download_ngram=None):
-    """Prepare, train, evaluate and report.
+def run(corpus: type, argv: list[str] | None = None) -> None:
+    """Run a recipe from its command line: prepare, train, evaluate and report.
 
-    The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokenizer.json``,
-    ``model.ckpt`` (the weights that were evaluated), the report and the logs; ``save`` holds the
-    checkpoints to resume from.
-
-    Mistakes that the person at the keyboard can mend end the program with one line.
+    Mistakes of the user end the program with one line.
 
     Arguments
     ---------
-    prepare : callable
-        The corpus's prepare function: ``(hparams, data_folder, save_folder) -> {split: manifest}``.
-    synthesize : callable
-        Makes the synthetic twin in the corpus's layout: ``(folder, **options) -> data_folder``. It is
-        used where ``data_folder`` is null.
+    corpus : type
+        The class of the recipe's corpus; the YAML's ``corpus`` is one of its objects.
     argv : list of str, optional
         Command line, ``[hparams.yaml, --key, value...]``.
-    download_ngram : callable, optional
-        Fetches the n-gram that belongs at a path: ``(path) -> None``. It is used where ``ngram`` names a
-        file that is not there, and ``download`` is true.
     """
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        _run(prepare, synthesize, sys.argv[1:] if argv is None else argv, download_ngram)
+        hparams_file, run_opts, overrides = sb.parse_arguments(argv)
+        ddp_init_group(run_opts)
+        hparams, text = load(hparams_file, _with_run_options(hparams_file, run_opts, overrides))
+        if not isinstance(hparams["corpus"], corpus):
+            raise UserError(
+                f"{hparams_file}: its corpus is {type(hparams['corpus']).__name__}, and this recipe's is "
+                f"{corpus.__name__}: use that corpus's train.py"
+            )
+        train(hparams, text, run_opts, shlex.join(["python", "train.py", *argv]))
     except UserError as error:
         # What a loader's process raises comes with that process's traceback before the message.
         sys.exit(f"error: {str(error).strip().splitlines()[-1].removeprefix(_RAISED)}")
 
 
-def _run(prepare, synthesize, argv, download_ngram):
-    hparams_file, run_opts, overrides = sb.parse_arguments(argv)
-    ddp_init_group(run_opts)
-    hparams, text = load(hparams_file, _with_run_options(hparams_file, run_opts, overrides))
+def train(
+    hparams: dict[str, Any], text: str, run_opts: Any = None, command: str = ""
+) -> dict[str, Any] | None:
+    """Prepare, train, evaluate and report, in this process.
+
+    The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokenizer.json``,
+    ``model.ckpt`` (the weights that were evaluated), the report and the logs; ``save`` holds the
+    checkpoints to resume from.
+
+    Arguments
+    ---------
+    hparams : dict
+        What :func:`speechbrain_recursive.hparams.load` built.
+    text : str
+        The merged YAML that it returned beside it.
+    run_opts : RunOptions or dict, optional
+        SpeechBrain's run options.
+    command : str
+        The command line that the report names.
+
+    Returns
+    -------
+    dict or None
+        The content of ``report.json``; None on all processes but the main one.
+
+    Raises
+    ------
+    UserError
+        For mistakes of the user.
+    """
     seed_everything(hparams["seed"] + shard()["rank"])  # processes of one training draw differently
     if hparams["average_checkpoints"] > hparams["keep_checkpoints"]:
         raise UserError(
             f"average_checkpoints is {hparams['average_checkpoints']}, but only "
             f"{hparams['keep_checkpoints']} are kept: raise --keep_checkpoints"
         )
-    for key in ("train_splits", "dev_splits", "test_splits"):
-        if not hparams[key]:
-            raise UserError(f"{key} names no split")
     folder = Path(hparams["output_folder"])
     sb.create_experiment_directory(folder)
-    checkpointer = AtomicCheckpointer(
-        folder / "save", {"model": hparams["model"]}, schedule=hparams["schedule"]
-    )
+    schedule = hparams.get("schedule")  # a language model has none
+    checkpointer = AtomicCheckpointer(folder / "save", {"model": hparams["model"]}, schedule=schedule)
     checkpointer.recover_if_possible()  # refuses another model's folder before anything in it changes
 
-    _ngram(download_ngram, hparams)
-    manifests = _corpus(prepare, synthesize, hparams)
-    train = [manifests[split] for split in hparams["train_splits"]]
-    tokenizer = _tokenizer(hparams, train)
-    loader, dev, tests = hparams["brain"].loaders(hparams, manifests, tokenizer)
+    _fetch_ngram(hparams)
+    manifests = _prepare(hparams)
+    train_manifests = [manifests[split] for split in hparams["corpus"].train_splits]
+    tokenizer = _tokenizer(hparams, train_manifests)
+    loader, dev, tests = hparams["task"].loaders(hparams, manifests, tokenizer)
     if hparams["warm_start"] is not None:
         load_weights(hparams["warm_start"], partial(warm_start, hparams["model"]))
     checkpointer.add_recoverable("loader", loader)
     hparams["train_loggers"] = _train_loggers(hparams) if if_main_process() else []
     try:
-        brain = hparams["brain"](
+        brain = Brain(
             tokenizer,
             modules=hparams["modules"],
             opt_class=hparams["opt_class"],
@@ -98,71 +120,62 @@ def _run(prepare, synthesize, argv, download_ngram):
             run_opts=run_opts,
             checkpointer=checkpointer,
         )
-    except ValueError as error:  # SpeechBrain's word on run options, such as fp16 on a CPU
+    except ValueError as error:  # SpeechBrain's message about run options, such as fp16 on a CPU
         raise UserError(one_line(error)) from error
     brain.train_sampler = loader.batch_sampler
     if if_main_process():
         write_whole(folder / "hyperparams.yaml", text)
     brain.fit(hparams["epoch_counter"], loader, dev)
-    if if_main_process():
-        with MainProcessContext():  # waits for no other process: they are done
-            _keep_best(brain, folder / "model.ckpt")
-            brain.report(tests, train, shlex.join(["python", "train.py", *argv]))
+    if not if_main_process():
+        return None
+    with MainProcessContext():  # waits for no other process: they are done
+        _keep_best(brain, folder / "model.ckpt")
+        return brain.task.report(tests, train_manifests, command)
 
 
-def _ngram(download_ngram, hparams):
+def _fetch_ngram(hparams):
     """Fetch the n-gram that the recipe names, if it is missing and downloads were asked for."""
     ngram = hparams.get("ngram")  # language models have none
     if ngram is None or Path(ngram).is_file():
         return
-    if download_ngram is None:
-        raise UserError(f"ngram: there is no {ngram}")
     if not hparams["download"]:
-        raise UserError(f"ngram: there is no {ngram}; --download True fetches OpenSLR's, by their names")
-    run_on_main(download_ngram, args=[ngram])
+        raise UserError(f"ngram: there is no {ngram}; --download True fetches what the corpus offers")
+    run_on_main(hparams["corpus"].download_ngram, args=[ngram])
 
 
-def _corpus(prepare, synthesize, hparams):
+def _prepare(hparams):
     """Manifests by split, of the corpus or of its synthetic twin."""
-    data_folder = hparams["data_folder"]
+    corpus, data_folder = hparams["corpus"], hparams["data_folder"]
     if data_folder is None:
         if hparams["download"] and hparams.get("ngram") is None:
             raise UserError("--download True needs a --data_folder to download into")
-        hparams = hparams | {"download": False}  # nothing is missing from what is made here
         data_folder = hparams["synthetic_folder"]
         try:
-            run_on_main(synthesize, args=[data_folder], kwargs=hparams["synthetic"])
+            run_on_main(corpus.synthesize, args=[data_folder], kwargs=hparams["synthetic"])
         except TypeError as error:
             raise UserError(f"synthetic: {one_line(error)}") from error
+    elif hparams["download"]:
+        run_on_main(corpus.download, args=[data_folder])
     save_folder = Path(hparams["output_folder"]) / "manifests"
-    run_on_main(prepare, args=[hparams, data_folder, save_folder])
+    options = {"bad_test_audio": hparams["bad_test_audio"]}
+    run_on_main(corpus.prepare, args=[data_folder, save_folder], kwargs=options)
     return {path.stem: path for path in save_folder.glob("*.csv")}
 
 
-def _tokenizer(hparams, train):
-    characters = hparams["token_type"] == "char"
-    options = {
-        "path": Path(hparams["output_folder"]) / "tokenizer.json",
-        "manifests": train,
-        "kind": "characters" if characters or hparams["characters"] else "sentencepiece",
-        "seq2seq": hparams["num_decoder_layers"] > 0,
-        "alphabet": hparams["characters"],
-        "vocab_size": hparams["n_tokens"],
-        "model_type": hparams["token_type"],
-        "boundary": not characters,
-    }
-    run_on_main(_build_unless_in_use, kwargs=options)
-    tokenizer = build_tokenizer(**options)
+def _tokenizer(hparams, train_manifests):
+    """Build the tokenizer, but keep the tokens that this folder's checkpoints were trained on."""
+    path = Path(hparams["output_folder"]) / "tokenizer.json"
+    run_on_main(_build_unless_in_use, args=[hparams["tokenizer"], path, train_manifests])
+    tokenizer = hparams["tokenizer"].build(path, train_manifests)
     if len(tokenizer) != hparams["n_tokens"]:
         raise UserError(f"n_tokens is {hparams['n_tokens']}, the tokenizer has {len(tokenizer)} pieces")
     return tokenizer
 
 
-def _build_unless_in_use(path, **options):
-    """Build the tokenizer, but keep the tokens that this folder's checkpoints were trained on."""
+def _build_unless_in_use(spec, path, manifests):
     before = path.read_bytes() if path.is_file() else None
     old = load_tokenizer(path).pieces if before else None
-    new = build_tokenizer(path, **options).pieces
+    new = spec.build(path, manifests).pieces
     if old not in (None, new) and any((path.parent / "save").glob("CKPT*")):
         write_whole(path, before)
         raise UserError(
@@ -199,7 +212,8 @@ def _train_loggers(hparams):
 
 def _keep_best(brain, path):
     """Average the best checkpoints into the model, and keep its weights by themselves."""
-    best = brain.checkpointer.find_intact(brain.hparams.average_checkpoints, min_key=brain.error_name)
+    name = brain.task.error_name
+    best = brain.checkpointer.find_intact(brain.hparams.average_checkpoints, min_key=name)
     if not best:
         raise UserError(
             f"{brain.checkpointer.checkpoints_dir}: there is no intact checkpoint to evaluate"

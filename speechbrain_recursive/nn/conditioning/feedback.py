@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.nn.state import Hook
+from speechbrain_recursive.nn.hooks import Hook
 
 MODES = ("previous", "current")
 

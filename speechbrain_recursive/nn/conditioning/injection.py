@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from speechbrain_recursive.nn.state import Hook
+from speechbrain_recursive.nn.hooks import Hook
 
 
 class StateInjection(Hook):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from speechbrain_recursive.nn.state import Hook
+from speechbrain_recursive.nn.hooks import Hook
 
 
 class LoopLoRA(Hook):

@@ -1,0 +1,53 @@
+"""Where a method touches the recursion: before a loop, around a step, on leaving a block, at its end."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+from speechbrain_recursive.nn.state import State
+
+Call = Callable[[State, nn.Module], tuple[torch.Tensor, torch.Tensor | None]]
+
+
+class Hook(nn.Module):
+    """Base class of what acts on a block; every method does nothing until it is overridden.
+
+    Hooks are pure: they store nothing on ``self`` between calls, and keep what they need in the state's
+    memory. A newly constructed hook leaves the encoder's output unchanged, so it can be attached to a
+    trained encoder.
+
+    ``injects`` tells that every loop reads a state from before the block, so that gradients reach the
+    layers below even if only the last loops are back-propagated.
+    """
+
+    injects = False
+
+    def attach(self, layers: Mapping[int, nn.Module]) -> None:
+        """Build what depends on the block's layers, once, when an encoder takes the hook.
+
+        Arguments
+        ---------
+        layers : mapping of int to torch.nn.Module
+            The block's physical layers by index.
+        """
+
+    def before_loop(self, state: State) -> State:
+        """Turn the state into the input of a loop.
+
+        ``state.step.loop`` is 0 on entering the block; later ``state.x`` is the output of the previous
+        loop. It does not run after the last loop.
+        """
+        return state
+
+    def around_step(self, state: State, layer: nn.Module, call: Call) -> tuple:
+        """Run one layer: ``call(state, layer)`` returns x [B, T, d] and the attention weights."""
+        return call(state, layer)
+
+    def leave_block(self, state: State) -> State:
+        """Change the state once all rows have left the block."""
+        return state
+
+    def done(self, state: State) -> torch.Tensor | None:
+        """Rows that need no further loop, as a BoolTensor [B], or None if no row is to end early."""
+        return None

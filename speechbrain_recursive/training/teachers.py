@@ -1,0 +1,79 @@
+"""Providers of what a student is distilled from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speechbrain_recursive.data.tokenizers import load_tokenizer
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.nn.request import Outputs, Request
+
+
+class Teacher:
+    """Base class of providers; a recipe's YAML names them under ``teachers``.
+
+    They run without gradient and are neither trained, nor saved with checkpoints, nor published.
+    """
+
+    def setup(self, tokenizer: Any, device: torch.device | str) -> None:
+        """Load what is needed, in eval mode, once before training."""
+
+    def __call__(
+        self,
+        features: torch.Tensor,
+        frames: torch.Tensor,
+        targets: Mapping[str, torch.Tensor],
+        batch: Any,
+        request: Request,
+    ) -> Any:
+        """Answer what an objective asks for.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            The student's features [B, T, F], augmented as the student sees them.
+        frames : torch.LongTensor
+            Absolute frame counts [B].
+        targets : mapping of str to torch.Tensor
+            The student's targets.
+        batch : PaddedBatch
+            The whole batch.
+        request : Request
+            What the objectives asked for under the teacher's name.
+        """
+        raise TypeError(f"{type(self).__name__} provides nothing")
+
+
+class TrainedTeacher(Teacher):
+    """The model of a finished run.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        Its results folder, which must be one that you trust, since loading a YAML file runs what it
+        says.
+
+    Raises
+    ------
+    UserError
+        On setup, if the folder holds no finished run or its tokens are not the student's.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    def setup(self, tokenizer, device):
+        """Load the model and compare its tokens with the student's."""
+        model, _ = load_trained(self.folder)
+        if load_tokenizer(self.folder / "tokenizer.json").pieces != tokenizer.pieces:
+            raise UserError(
+                f"teacher {self.folder} has other tokens than the student; train both on one"
+            )
+        self.model = model.to(device).eval()
+
+    def __call__(self, features, frames, targets, batch, request) -> Outputs:
+        """Run the model at its own depth."""
+        return self.model.from_features(features, frames, targets, request=request)
