@@ -70,8 +70,8 @@ class Seq2SeqHead(nn.Module):
         super().__init__()
         if num_layers < 1:
             raise UserError(
-                "a seq2seq head needs at least one decoder layer; to train without a decoder, remove the "
-                "head, its objective and the joint decoder (see hparams/mini_ctc.yaml)"
+                "a seq2seq head needs at least one decoder layer; to train without a decoder remove the "
+                "head, its objective and the joint decoder, as LibriSpeech's mini_ctc.yaml does"
             )
         self.embedding, self.decoder = stock_decoder(n_tokens, num_layers, d_model, **options)
         self.positions = Sinusoids(d_model)

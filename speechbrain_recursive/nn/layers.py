@@ -56,7 +56,7 @@ def stock_decoder(
     """
     sizes = {"input_size": 1, "num_encoder_layers": 0, "num_decoder_layers": num_layers}
     stock = _stock(n_tokens, d_model, sizes | options)
-    return stock.custom_tgt_module, stock.decoder
+    return stock.custom_tgt_module.layers[0], stock.decoder
 
 
 def _stock(n_tokens, d_model, options):

@@ -11,7 +11,7 @@ from speechbrain_recursive.nn.state import State
 
 @dataclass
 class StreamingContext:
-    """Left contexts of a streaming run: one per logical step of ``depth``. Chunks update them in place."""
+    """Left contexts of a streaming run, one per logical step; each chunk updates them in place."""
 
     dynchunktrain_config: Any
     depth: Depth

@@ -1,19 +1,35 @@
-"""Weights from elsewhere: which of an ASR model's parts a checkpoint is for."""
+"""Weights from elsewhere: which parts of a model a checkpoint is for."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
 
 # Keys in SpeechBrain's Transformer recipes, whose model is [CNN, Transformer, seq_lin, ctc_lin].
-_STOCK_RECIPE = {"0.": "frontend.convs.", "1.": "transformer.", "2.w.": "seq_lin.", "3.w.": "ctc_lin."}
+_RECIPE = {
+    "0.": "embed.frontend.convs.",
+    "2.w.": "heads.seq2seq.linear.",
+    "3.w.": "heads.ctc.linear.",
+}
+_TRANSFORMER = {
+    "encoder.": "encoder.",
+    "decoder.": "heads.seq2seq.decoder.",
+    "custom_src_module.layers.0.w.": "embed.project.",
+    "custom_tgt_module.layers.0.": "heads.seq2seq.embedding.",
+}
+_CONSTANT = "positional_encoding"  # tables of sinusoids
 
 
-def warm_start(model, weights):
+def warm_start(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Load a checkpoint of ours or of stock SpeechBrain, strictly.
 
     Arguments
     ---------
     model : torch.nn.Module
-        What is to be started: a ``ASRModel``, or any other model from its own kind of checkpoint.
-    weights : dict of str to torch.Tensor
-        The state of a ``ASRModel``, of a ``TransformerASR`` alone (the front-end and the heads keep
-        their initial weights), or of the model in one of SpeechBrain's Transformer recipes.
+        An ``ASRModel``, or any other model from its own kind of checkpoint.
+    weights : mapping of str to torch.Tensor
+        The state of an ``ASRModel``, of a ``TransformerASR`` alone (the front-end and the output layers
+        keep their initial weights), or of the model in one of SpeechBrain's Transformer recipes.
 
     Raises
     ------
@@ -22,23 +38,26 @@ def warm_start(model, weights):
 
     Example
     -------
-    >>> from types import SimpleNamespace
-    >>> from torch import nn
-    >>> stock = nn.ModuleDict({"encoder": nn.Linear(2, 2)})
-    >>> model = SimpleNamespace(transformer=nn.ModuleDict({"encoder": nn.Linear(2, 2)}))
-    >>> warm_start(model, stock.state_dict())
-    >>> bool((model.transformer["encoder"].weight == stock["encoder"].weight).all())
-    True
+    >>> model = nn.ModuleDict({"embed": nn.ModuleDict({"project": nn.Linear(2, 2, bias=False)})})
+    >>> warm_start(model, {"custom_src_module.layers.0.w.weight": torch.eye(2)})
+    >>> model["embed"]["project"].weight.tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
-    if hasattr(model, "transformer") and any(key.startswith("encoder.") for key in weights):
-        model.transformer.load_state_dict(weights)
-        return
-    if all(key.startswith(tuple(_STOCK_RECIPE)) for key in weights):
-        features = {k: v for k, v in model.state_dict().items() if k.startswith("compute_features.")}
-        weights = features | {_renamed(key): value for key, value in weights.items()}
+    transformer = any(key.startswith("custom_src_module.") for key in weights)
+    recipe = any(key.startswith("1.custom_src_module.") for key in weights)
+    if transformer or recipe:
+        kept = ["embed.compute_features."]
+        if transformer:
+            kept += ["embed.frontend.", "heads.ctc.", "heads.seq2seq.linear."]
+        renamed = {_renamed(key): value for key, value in weights.items() if _CONSTANT not in key}
+        ours = model.state_dict().items()
+        weights = {key: value for key, value in ours if key.startswith(tuple(kept))} | renamed
     model.load_state_dict(weights)
 
 
 def _renamed(key):
-    prefix = next(prefix for prefix in _STOCK_RECIPE if key.startswith(prefix))
-    return _STOCK_RECIPE[prefix] + key.removeprefix(prefix)
+    key = key.removeprefix("1.")  # where a recipe's model has its TransformerASR
+    for old, new in (_RECIPE | _TRANSFORMER).items():
+        if key.startswith(old):
+            return new + key.removeprefix(old)
+    return key
