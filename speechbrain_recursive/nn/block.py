@@ -56,6 +56,11 @@ class Rows:
     counts : tuple of int, optional
         Loops of each row; None if all rows make all loops.
 
+    Raises
+    ------
+    ValueError
+        If there are more or fewer counts than rows.
+
     Attributes
     ----------
     live : State or None
@@ -63,6 +68,8 @@ class Rows:
     """
 
     def __init__(self, state: State, counts: tuple[int, ...] | None):
+        if counts is not None and len(counts) != len(state.x):
+            raise ValueError(f"{len(counts)} loop counts for a batch of {len(state.x)}")
         self.live = self._waiting = state
         self._index = None  # of the live rows in the batch; None: all of them
         self._counts = None if counts is None else torch.tensor(counts, device=state.x.device)
