@@ -77,7 +77,7 @@ class State:
         )
 
     def scatter(self, rows: torch.Tensor, part: "State") -> "State":
-        """Write back the hidden states and the memory of selected rows.
+        """Write back the hidden states, the memory and the step of selected rows.
 
         Arguments
         ---------
@@ -97,7 +97,8 @@ class State:
             if whole is None:
                 whole = value.new_zeros(len(self.x), *value.shape[1:])
             memory[name] = whole.index_copy(0, rows, value)
-        return replace(self, x=self.x.index_copy(0, rows, part.x), memory=memory)
+        x = self.x.index_copy(0, rows, part.x)
+        return replace(self, x=x, step=part.step, memory=memory)
 
     def resize(self, x: torch.Tensor, frames: torch.Tensor) -> "State":
         """The state after its time axis has changed, for instance by pooling.
