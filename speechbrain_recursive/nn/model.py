@@ -157,9 +157,12 @@ class ASRModel(nn.Module):
         outputs = self._finish(trace.state, depth, request.heads | last.heads)
         outputs.taps = trace.taps
         for exit, wanted in request.exits.items():
-            outputs.exits[exit] = (
-                outputs if exit == depth else self._finish(trace.exits[exit], exit, wanted.heads)
-            )
+            if (
+                exit == depth
+            ):  # a copy: DDP looks for tensors in outputs and would follow a circle forever
+                outputs.exits[exit] = Outputs(outputs.state, depth, outputs.heads)
+            else:
+                outputs.exits[exit] = self._finish(trace.exits[exit], exit, wanted.heads)
         return outputs
 
     def _finish(self, state: State, depth: Depth, heads: Iterable[str]) -> Outputs:
