@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
 from speechbrain_recursive.nn.request import Outputs, Request
@@ -133,8 +134,10 @@ class ASRModel(nn.Module):
 
         Raises
         ------
+        UserError
+            If a head is asked for that the model lacks.
         ValueError
-            If a head is asked for that the model lacks, or its targets are missing.
+            If the targets of a head are missing.
         """
         if request is None:
             request = Request(heads=[name for name, head in self.heads.items() if not head.targets])
@@ -174,7 +177,10 @@ class ASRModel(nn.Module):
 
     def _head(self, name, state):
         if name not in self.heads:
-            raise ValueError(f"the model has no head '{name}'; it has {', '.join(self.heads)}")
+            raise UserError(
+                f"the model has no head '{name}', which an objective or decoder reads; "
+                f"it has {', '.join(self.heads)}"
+            )
         head = self.heads[name]
         missing = [target for target in head.targets if target not in state.memory]
         if missing:
