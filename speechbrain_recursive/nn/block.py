@@ -18,14 +18,13 @@ class Watch:
     """What a run keeps on its way.
 
     ``taps`` and ``attention`` are step indices; ``stops`` are pairs of a block's name and a loop count,
-    after which the state is kept; ``drop`` holds the steps, as (block, loop, layer), that layer dropout
-    skips.
+    after which the state is kept; ``drop`` holds the indices of the steps that layer dropout skips.
     """
 
     taps: frozenset[int] = frozenset()
     attention: frozenset[int] = frozenset()
     stops: frozenset[tuple[str, int]] = frozenset()
-    drop: frozenset[tuple[str, int, int]] = frozenset()
+    drop: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -170,7 +169,7 @@ def _loop(steps, hooks, layers, call, watch, state) -> tuple[State, dict, dict]:
         call = partial(_around, hook, call)
     taps, attention = {}, {}
     for step in steps:
-        if (step.block, step.loop, step.layer) not in watch.drop:
+        if step.index not in watch.drop:
             state = replace(state, step=step)
             x, weights = call(state, layers[step.layer])
             state = replace(state, x=x)
