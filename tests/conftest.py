@@ -8,7 +8,8 @@ import pytest
 import torch
 from speechbrain.utils import logger
 
-from speechbrain_recursive.data.synthetic import make_aishell, make_librispeech
+from speechbrain_recursive.data.aishell import Aishell1
+from speechbrain_recursive.data.librispeech import LibriSpeech
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 torch.set_num_threads(1)  # the tests run side by side, and threads change the order of sums
@@ -23,13 +24,14 @@ def flags(options):
 @pytest.fixture(scope="session")
 def librispeech(tmp_path_factory):
     """Two dozen synthetic utterances to train on, in LibriSpeech's layout."""
-    return make_librispeech(tmp_path_factory.mktemp("librispeech"), n_train=24, n_dev=2, n_test=2)
+    folder = tmp_path_factory.mktemp("librispeech")
+    return LibriSpeech().synthesize(folder, n_train=24, n_dev=2, n_test=2)
 
 
 @pytest.fixture(scope="session")
 def aishell(tmp_path_factory):
     """A dozen synthetic utterances in AISHELL-1's layout."""
-    return make_aishell(tmp_path_factory.mktemp("aishell"), n_train=8, n_dev=2, n_test=3)
+    return Aishell1().synthesize(tmp_path_factory.mktemp("aishell"), n_train=8, n_dev=2, n_test=3)
 
 
 @pytest.fixture(scope="session")
@@ -82,14 +84,9 @@ def lm(librispeech, run_recipe, tmp_path_factory):
     given = {
         "data_folder": librispeech,
         "output_folder": folder,
-        "train_splits": "[train-clean-100]",
-        "test_splits": "[test-clean]",
-        "characters": '"\'ABCDEFGHIJKLMNOPQRSTUVWXYZ"',
-        "n_tokens": 32,
-        "num_layers": 2,
-        "d_model": 16,
-        "nhead": 2,
-        "d_ffn": 32,
+        "corpus": "{train_splits: [train-clean-100], test_splits: [test-clean]}",
+        "tokenizer": '{token_type: char, characters: "\'ABCDEFGHIJKLMNOPQRSTUVWXYZ", size: null}',
+        "model": "{num_encoder_layers: 2, d_model: 16, nhead: 2, d_ffn: 32}",
         "max_batch_tokens": 400,
         "number_of_steps": 2,
         "num_workers": 0,

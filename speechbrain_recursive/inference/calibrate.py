@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
@@ -12,14 +12,15 @@ from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
-from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.inference.opening import open_asr
 from speechbrain_recursive.nn.halting import Halting
+from speechbrain_recursive.nn.model import ASRModel
 
 RESULT = "calibration.json"
 
 
-def attach(model, halting):
-    """Let an ASR model's recurrent block end rows early, before its other hooks see what a loop left.
+def attach(model: ASRModel, halting: Halting) -> None:
+    """Let an ASR model's recurrent block end rows early; the exit runs before the block's other hooks.
 
     Arguments
     ---------
@@ -33,13 +34,10 @@ def attach(model, halting):
     UserError
         If not exactly one block recurs.
     """
-    name = _block(model)
-    hooks = model.transformer.encoder.hooks
-    there = dict(hooks).get(name, ())
-    hooks[name] = nn.ModuleList([halting.train(model.training), *there])
+    model.encoder.add_hook(_block(model), halting.train(model.training), first=True)
 
 
-def calibrated(folder):
+def calibrated(folder: str | Path) -> Halting:
     """The exit that :func:`calibrate` chose for a results folder (Halting).
 
     Raises
@@ -54,12 +52,18 @@ def calibrated(folder):
     return Halting(found["criterion"], found["threshold"], found["every"])
 
 
-def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
+def calibrate(
+    folder: str | Path,
+    criterion: str = "kl",
+    allowed: float = 0.5,
+    split: str | None = None,
+    loops: int | None = None,
+) -> dict[str, Any]:
     """Choose the threshold of :func:`attach` on a dev set and write it to ``calibration.json``.
 
     Every utterance is decoded at each loop count, and its criterion is measured after each loop, or at
-    each checkpoint where the recipe has an ``interval``; since no utterance depends on its batch, any
-    threshold's result follows from these.
+    each exit that the objective supervises. Since no utterance depends on its batch, the result of any
+    threshold follows from these.
 
     Arguments
     ---------
@@ -87,15 +91,16 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
         If the folder holds no finished run, or its model has not exactly one block that recurs.
     """
     folder = Path(folder)
-    model, hparams = load_trained(folder)
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    split = split or hparams["dev_splits"][0]
+    model, hparams = open_asr(folder)
+    tokenizer, corpus = load_tokenizer(folder / "tokenizer.json"), hparams["corpus"]
+    split = split or corpus.dev_splits[0]
     manifest = folder / "manifests" / f"{split}.csv"
     loops = loops or model.schedule.loops[_block(model)]
-    every = hparams.get("interval", 1)
+    exits = hparams["objective"].needs(model.depth()).exits
+    every = min((exit.loops for exit in exits), default=1)
     counts = torch.tensor([*range(every, loops, every), loops])
     loader = eval_loader(make_dataset([manifest], tokenizer, model.sample_rate))
-    triples, values = _measure(model, tokenizer, loader, criterion, loops, every)
+    triples, values = _measure(model, tokenizer, corpus.units, loader, criterion, loops, every)
     rates = [error_rate(column) for column in triples]
     wers = [rate.wer for rate in rates]
     errors, words = torch.tensor([rate.errors for rate in rates]), sum(rates[0].lengths)
@@ -127,8 +132,8 @@ def calibrate(folder, criterion="kl", allowed=0.5, split=None, loops=None):
     return found
 
 
-def as_text(found):
-    """The outcome of :func:`calibrate` as a Markdown table (str)."""
+def as_text(found: dict[str, Any]) -> str:
+    """The outcome of :func:`calibrate` as a Markdown table."""
     full, adaptive, fixed = found["full"], found["adaptive"], found["fixed"]
     saved = 100 * (1 - adaptive["loops"] / full["loops"])
     lines = [
@@ -159,23 +164,19 @@ class _Meter(Halting):
 
 
 @torch.no_grad()
-def _measure(model, tokenizer, loader, criterion, loops, every):
-    """By loop count (id, reference, hypothesis) of each utterance; by exit its criterion [N].
-
-    The last exit is taken whatever the criterion says, so it has none.
-    """
+def _measure(model, tokenizer, units, loader, criterion, loops, every):
+    """Triples (id, reference, hypothesis) by loop count, and criteria [N] by exit but the last."""
     meter = _Meter(criterion, every)
     attach(model, meter)
     triples, values = [[] for _ in range(loops)], [[] for _ in range(every, loops, every)]
     for batch in loader:
         for count in range(1, loops + 1):
             meter.values.clear()
-            outputs = model(*batch.sig, loops=count)
+            outputs = model(*batch.sig, depth=model.depth(count))
             decoded = greedy(outputs.log_probs, outputs.frames)
             for row, ids in enumerate(decoded):
                 text = "" if batch.unreadable[row] else tokenizer.decode(ids)
-                units = tokenizer.units(batch.wrd[row]), tokenizer.units(text)
-                triples[count - 1].append((batch.id[row], *units))
+                triples[count - 1].append((batch.id[row], units(batch.wrd[row]), units(text)))
         for exit_values, value in zip(values, meter.values, strict=False):
             exit_values.append(value)
     return triples, [torch.cat(parts) for parts in values]

@@ -1,4 +1,7 @@
-"""What a recipe's ASR model costs, told without any corpus and without allocating its weights."""
+"""What a recipe's ASR model costs, without a corpus and without allocating its weights."""
+
+from pathlib import Path
+from typing import Any
 
 from speechbrain_recursive.analysis.cost import (
     count_parameters,
@@ -7,9 +10,10 @@ from speechbrain_recursive.analysis.cost import (
 )
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load
+from speechbrain_recursive.nn.model import ASRModel
 
 
-def describe(path, overrides=None):
+def describe(path: str | Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     """Describe a recipe's ASR model for ten seconds of audio in a batch of one.
 
     Arguments
@@ -35,7 +39,7 @@ def describe(path, overrides=None):
     given = {"output_folder": "results", "data_folder": "data", **(overrides or {})}
     hparams, _ = load(path, given, device="meta")
     model = hparams["model"]
-    if not hasattr(model, "parts"):
+    if not isinstance(model, ASRModel):
         raise UserError(f"{path} describes no ASR model, but a {type(model).__name__}")
     return {
         "schedule": str(model.schedule),
@@ -47,8 +51,8 @@ def describe(path, overrides=None):
     }
 
 
-def as_text(facts):
-    """The facts of :func:`describe` as lines for a terminal (str).
+def as_text(facts: dict[str, Any]) -> str:
+    """The facts of :func:`describe` as lines for a terminal.
 
     Example
     -------

@@ -1,6 +1,6 @@
-"""Outputs of an encoder's layers on real audio: our own, or Hugging Face's Whisper."""
+"""Outputs of an encoder's layers on audio: one of our own, or Hugging Face's Whisper."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,24 +10,25 @@ import torch
 from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError, one_line
-from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.inference.opening import open_asr
+from speechbrain_recursive.nn.request import Request
 
 
 @dataclass(frozen=True)
 class Layers:
-    """An encoder whose layers can be looked into.
+    """An encoder and the outputs of its layers.
 
     Arguments
     ---------
     labels : list of str
-        Of each logical step its layer, with its loop behind a stroke where it has several (both from
-        0): ``3/1`` is layer 3 in the second loop.
+        Each logical step's layer, followed by a slash and its loop if it has several (both from 0):
+        ``3/1`` is layer 3 in the second loop.
     sample_rate : int
         Of the audio that it takes, in Hz.
     audio : pathlib.Path or None
         A manifest of audio that belongs to it, if there is one.
     outputs : callable
-        From samples [S] to the outputs [N, T, d] of the N steps at the T frames that hold them.
+        From samples [S] to the outputs [N, T, d] of the N steps.
     """
 
     labels: list[str]
@@ -36,7 +37,7 @@ class Layers:
     outputs: Callable[[torch.Tensor], torch.Tensor]
 
 
-def open_layers(model, loops=None, device="cpu"):
+def open_layers(model: str | Path, loops: int | None = None, device: str = "cpu") -> Layers:
     """Open an encoder.
 
     Arguments
@@ -63,7 +64,7 @@ def open_layers(model, loops=None, device="cpu"):
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: {one_line(error)}") from error
     if (Path(model) / "hyperparams.yaml").is_file():
-        return _asr_model(Path(model), loops, device)
+        return _ours(Path(model), loops, device)
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
         raise UserError(f"{model} is no results folder (hyperparams.yaml) and no Whisper (config.json)")
     if loops is not None:
@@ -71,7 +72,7 @@ def open_layers(model, loops=None, device="cpu"):
     return _whisper(str(model), device)
 
 
-def find_audio(path, limit=None):
+def find_audio(path: str | Path, limit: int | None = None) -> list[str]:
     """Audio files to look at.
 
     Arguments
@@ -108,25 +109,24 @@ def find_audio(path, limit=None):
     return [found[i * len(found) // limit] for i in range(limit)]
 
 
-def _asr_model(folder, loops, device):
-    model, hparams = load_trained(folder)
-    if not hasattr(model, "parts"):
-        raise UserError(f"{folder} holds no ASR model, but a {type(model).__name__}")
+def _ours(folder, loops, device):
+    model, hparams = open_asr(folder)
+    model.to(device)
     try:
-        schedule, _ = model.to(device).transformer.encoder.at(loops)
+        depth = model.depth(loops)
     except ValueError as error:
         raise UserError(f"--loops: {error}") from error
-    looped = {block.name for block in schedule.blocks if block.loops > 1}
-    steps = range(len(schedule))
+    looped = {block.name for block in depth.schedule.blocks if block.loops > 1}
+    request = Request(taps=range(len(depth)))
 
     @torch.no_grad()
     def outputs(signal):
         whole = torch.ones(1, device=device)
-        taps = model(signal[None].to(device), whole, loops=loops, taps=steps).taps
-        return torch.cat([taps[index] for index in steps])
+        taps = model(signal[None].to(device), whole, depth=depth, request=request).taps
+        return torch.cat([taps[index].x for index in range(len(depth))])
 
-    labels = [f"{s.layer}/{s.loop}" if s.block in looped else str(s.layer) for s in schedule]
-    audio = folder / "manifests" / f"{hparams['dev_splits'][0]}.csv"
+    labels = [f"{s.layer}/{s.loop}" if s.block in looped else str(s.layer) for s in depth.schedule]
+    audio = folder / "manifests" / f"{hparams['corpus'].dev_splits[0]}.csv"
     return Layers(labels, model.sample_rate, audio, outputs)
 
 
@@ -152,7 +152,7 @@ def _whisper(name, device):
 
     @torch.no_grad()
     def outputs(signal):
-        window = signal[: features.n_samples]  # what lies beyond the window Whisper never hears
+        window = signal[: features.n_samples]  # Whisper's window; the rest is cut off
         mel = features(window.numpy(), sampling_rate=features.sampling_rate, return_tensors="pt")
         frames = -(-len(window) // hop)  # the rest of the window is padding
         seen = []
@@ -173,7 +173,7 @@ def _whisper(name, device):
     return Layers(labels, features.sampling_rate, None, outputs)
 
 
-def layer_outputs(layers, files):
+def layer_outputs(layers: Layers, files: Iterable[str | Path]) -> Iterator[torch.Tensor]:
     """Outputs of all layers for each file, one file after the other.
 
     Arguments

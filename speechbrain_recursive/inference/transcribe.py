@@ -1,4 +1,4 @@
-"""Text of audio files, from a results folder, at any depth."""
+"""Transcription of audio files by the model of a results folder, at any depth."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.inference.calibrate import attach, calibrated
+from speechbrain_recursive.inference.opening import open_asr
 
 
 class Transcriber:
@@ -30,18 +30,16 @@ class Transcriber:
         If the folder holds no finished run or no ASR model, or its weights are not those of its YAML.
     """
 
-    def __init__(self, folder, adaptive=False):
-        self.model, hparams = load_trained(folder)
-        if not hasattr(self.model, "parts"):
-            raise UserError(f"{folder} holds no ASR model, but a {type(self.model).__name__}")
-        self.policy = hparams["loop_policy"]
+    def __init__(self, folder: str | Path, adaptive: bool = False):
+        self.model, hparams = open_asr(folder)
+        self.policy = hparams["task"].policy
         if adaptive:
             attach(self.model, calibrated(folder))
         self.tokenizer = load_tokenizer(Path(folder) / "tokenizer.json")
 
     @torch.no_grad()
-    def __call__(self, path, loops=None):
-        """Recognize one file, by greedy CTC decoding.
+    def __call__(self, path: str | Path, loops: int | None = None) -> str:
+        """Transcribe one file by greedy CTC decoding.
 
         Arguments
         ---------
@@ -64,10 +62,12 @@ class Transcriber:
         signal = read_audio(path, self.model.sample_rate)
         if not len(signal):
             raise UserError(f"{path} holds no audio")
-        if loops is None:
-            loops = self.policy.at_inference(torch.tensor([len(signal) / self.model.sample_rate]))
+        seconds = [len(signal) / self.model.sample_rate]
         try:
-            outputs = self.model(signal[None], torch.ones(1), loops=loops)
+            depth = self.policy.at_inference(self.model.schedule, seconds)
+            if loops is not None:
+                depth = self.model.depth(loops)
+            outputs = self.model(signal[None], torch.ones(1), depth=depth)
         except ValueError as error:
             raise UserError(f"--loops {loops}: {error}") from error
         return self.tokenizer.decode(greedy(outputs.log_probs, outputs.frames)[0])

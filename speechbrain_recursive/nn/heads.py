@@ -25,7 +25,8 @@ class CTCHead(nn.Module):
         Size of the vocabulary, V.
     """
 
-    targets = ()
+    targets: tuple[str, ...] = ()
+    reads = "encoder"
 
     def __init__(self, d_model: int, n_tokens: int):
         super().__init__()
@@ -65,6 +66,7 @@ class Seq2SeqHead(nn.Module):
     """
 
     targets = ("tokens_bos",)
+    reads = "encoder"
 
     def __init__(self, d_model: int, n_tokens: int, num_layers: int, **options):
         super().__init__()

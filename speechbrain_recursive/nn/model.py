@@ -28,10 +28,11 @@ class ASRModel(nn.Module):
     encoder : RecursiveEncoder
         Runs a schedule.
     heads : mapping of str to torch.nn.Module
-        Each takes a State and names in ``targets`` what it reads of its memory. A head named ``ctc``
-        lends the encoder its readout, for posterior feedback and adaptive exit.
-    after : sequence of torch.nn.Module
-        Parts from State to State between the encoder's final norm and the heads.
+        Each takes a State. Its ``targets`` name what it needs of the state's memory, and its ``reads``
+        the part that its state comes from: ``encoder``, or one of ``after``. A head named ``ctc`` lends
+        the encoder its readout, for posterior feedback and adaptive exit.
+    after : mapping of str to torch.nn.Module, optional
+        Parts from State to State behind the encoder's final norm, in order.
 
     Example
     -------
@@ -56,12 +57,12 @@ class ASRModel(nn.Module):
         embed: nn.Module,
         encoder: RecursiveEncoder,
         heads: Mapping[str, nn.Module],
-        after: Iterable[nn.Module] = (),
+        after: Mapping[str, nn.Module] | None = None,
     ):
         super().__init__()
         self.embed = embed
         self.encoder = encoder
-        self.after = nn.ModuleList(after)
+        self.after = nn.ModuleDict(after or {})
         self.heads = nn.ModuleDict(heads)
 
     @property
@@ -81,7 +82,7 @@ class ASRModel(nn.Module):
     def parts(self) -> dict[str, nn.Module]:
         """The model's parts by name, for counting parameters."""
         heads = {f"{name} head": head for name, head in self.heads.items()}
-        return {"encoder": self.encoder, "embed": self.embed, "after": self.after, **heads}
+        return {"encoder": self.encoder, "embed": self.embed, **self.after, **heads}
 
     def forward(
         self,
@@ -170,18 +171,19 @@ class ASRModel(nn.Module):
 
     def _finish(self, state: State, depth: Depth, heads: Iterable[str]) -> Outputs:
         """Everything behind the encoder's last layer."""
-        state = replace(state, x=self.encoder.norm(state.x))
-        for part in self.after:
-            state = part(state)
-        return Outputs(state, depth, {name: self._head(name, state) for name in sorted(heads)})
+        states = {"encoder": replace(state, x=self.encoder.norm(state.x))}
+        for name, part in self.after.items():
+            states[name] = part(list(states.values())[-1])
+        return Outputs(states, depth, {name: self._head(name, states) for name in sorted(heads)})
 
-    def _head(self, name, state):
+    def _head(self, name, states):
         if name not in self.heads:
             raise UserError(
                 f"the model has no head '{name}', which an objective or decoder reads; "
                 f"it has {', '.join(self.heads)}"
             )
         head = self.heads[name]
+        state = states[head.reads]
         missing = [target for target in head.targets if target not in state.memory]
         if missing:
             raise ValueError(f"head '{name}' needs the targets {', '.join(missing)}")

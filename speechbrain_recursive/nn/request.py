@@ -79,8 +79,9 @@ class Outputs:
 
     Arguments
     ---------
-    state : State
-        After the encoder's final norm and all parts behind it.
+    states : dict of str to State
+        By the name of the part that they come from: ``encoder``, after its final norm, and then each
+        part behind it.
     depth : Depth
         What ran.
     heads : dict of str to torch.Tensor
@@ -97,7 +98,7 @@ class Outputs:
         Features [B, T', F] and frame counts [B] that the frames were embedded from.
     """
 
-    state: State
+    states: dict[str, State]
     depth: Depth
     heads: dict[str, torch.Tensor] = field(default_factory=dict)
     taps: dict[int, State] = field(default_factory=dict)
@@ -107,14 +108,19 @@ class Outputs:
     features: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
+    def state(self) -> State:
+        """The state behind the last part."""
+        return list(self.states.values())[-1]
+
+    @property
     def encoded(self) -> torch.Tensor:
         """Encoder output [B, T, d]."""
-        return self.state.x
+        return self.states["encoder"].x
 
     @property
     def frames(self) -> torch.Tensor:
         """Absolute counts of real encoder frames (LongTensor [B])."""
-        return self.state.frames
+        return self.states["encoder"].frames
 
     @property
     def log_probs(self) -> torch.Tensor:

@@ -60,7 +60,7 @@ class ASR(Task):
         self,
         decoders,
         dev_decoder,
-        eval_loops=None,
+        eval_loops=(),
         loop_policy=None,
         teachers=None,
         fea_augment=None,
@@ -69,11 +69,11 @@ class ASR(Task):
     ):
         if dev_decoder not in decoders:
             raise UserError(f"dev_decoder: {dev_decoder} is none of {', '.join(decoders)}")
-        if eval_loops is not None and not isinstance(eval_loops, list):
+        if not isinstance(eval_loops, (list, tuple)):
             raise UserError(f"eval_loops is a list, such as [3, 5], not {eval_loops!r}")
         self.decoders = dict(decoders)
         self.dev_decoder = dev_decoder
-        self.eval_loops = eval_loops or []
+        self.eval_loops = list(eval_loops)
         self.policy = loop_policy or LoopPolicy()
         self.teachers = dict(teachers or {})
         self.fea_augment = fea_augment

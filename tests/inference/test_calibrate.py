@@ -36,7 +36,7 @@ def test_the_exit_does_what_was_promised(folder, criterion):
 
     transcriber = Transcriber(folder, adaptive=True)
     passes = []
-    first = transcriber.model.transformer.encoder.layers[1]
+    first = transcriber.model.encoder.layers[1]
     first.register_forward_hook(lambda *_: passes.append(1))
     triples = [
         (uid, row["wrd"].split(), transcriber(row["wav"], loops=6).split())

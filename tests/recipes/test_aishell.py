@@ -28,7 +28,7 @@ def test_train_py_is_thin():
 
 def test_the_minis_tokens_are_the_grammars_characters():
     mini = merge(RECIPE / "hparams/mini.yaml")
-    assert mini["n_tokens"] == 4 + len({*"".join(word_types("cmn"))})
+    assert mini["vocab_size"] == 4 + len({*"".join(word_types("cmn"))})
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def mini(aishell, run_recipe, tmp_path):
 
 
 def test_errors_and_ngrams_are_of_characters(mini):
-    folder = mini("--token_ngram_weight", "0.1", "--token_ngram_order", "2")
+    folder = mini("--decoders", "{joint: {ngram_weight: 0.1, ngram_order: 2}}")
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     assert len(tokenizer) == 107
     assert "|" not in tokenizer.pieces
@@ -67,8 +67,8 @@ def test_errors_and_ngrams_are_of_characters(mini):
 
 
 def test_too_few_tokens_are_one_line_before_training(mini):
-    with pytest.raises(SystemExit, match=r"^error: n_tokens 20: .* so set --n_tokens \d+$"):
-        mini("--n_tokens", "20")
+    with pytest.raises(SystemExit, match=r"^error: vocab_size 20: .* so set --vocab_size \d+$"):
+        mini("--vocab_size", "20")
 
 
 def test_a_missing_transcript_file_is_one_line(mini, tmp_path):

@@ -89,8 +89,9 @@ def test_corrupt_audio_in_a_test_set_unless_it_may_count_as_deletions(refused, m
         (("eval_loops", 3), "eval_loops is a list, such as [3, 5], not 3"),
         (("eval_loops", "null"), "eval_loops is a list, such as [3, 5], not None"),
         (("n_tokens", 40), "n_tokens is 40, the tokenizer has 32 pieces"),
+        (("dev_decoder", "best"), "dev_decoder: best is none of greedy, ngram, joint"),
         (("nhead", 5), "mini.yaml: embed_dim must be divisible by num_heads"),
-        (("train_splits", "[]"), "train_splits names no split"),
+        (("corpus", "{train_splits: []}"), "train_splits names no split"),
         (("warm_start", "gone.ckpt"), "gone.ckpt"),
         (("lm", "gone"), "no tokenizer at gone"),
         (("bad_test_audio", "keep"), "bad_test_audio must be 'refuse' or 'empty', not 'keep'"),
@@ -153,7 +154,7 @@ def test_a_synthetic_run_downloads_an_ngram_and_no_corpus(refused, openslr, tmp_
     synthetic = ("data_folder", "null", "synthetic_folder", tmp_path / "synthetic", "download", True)
     size = ("synthetic", "{n_train: 4, n_dev: 1, n_test: 1}")
     assert "--download True needs a --data_folder" in refused(*synthetic)
-    said = refused(*synthetic, *size, "test_splits", "[test-other]", "ngram", ngram)
+    said = refused(*synthetic, *size, "corpus", "{test_splits: [test-other]}", "ngram", ngram)
     assert "no LibriSpeech split 'test-other'" in said
     assert ngram.is_file()
 
@@ -186,7 +187,7 @@ def test_checkpoints_that_are_all_damaged(refused, finished):
     [
         (("loops", 2), ["0 | (1-2)x3 | 3", "0 | (1-2)x2 | 3", "choose another output folder"]),
         (("d_model", 32), ["size mismatch", "choose another output folder"]),
-        (("num_decoder_layers", 2), ["transformer.decoder.layers.1", "choose another output folder"]),
+        (("num_decoder_layers", 2), ["heads.seq2seq.decoder.layers.1", "choose another output folder"]),
     ],
 )
 def test_checkpoints_of_another_model(refused, finished, options, words):

@@ -10,11 +10,7 @@ from speechbrain_recursive.analysis.cost import multiply_adds_per_second, traini
 from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
 
-COMPILED = {
-    "compile_layers": True,
-    "attention_type": "regularMHA",
-    "positional_encoding": "fixed_abs_sine",
-}
+COMPILED = {"compile_layers": True, "attention_type": "regularMHA"}
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +47,7 @@ def test_a_run_compiles_and_counts(run, monkeypatch):
     model, _ = load_trained(folder)
     counts = multiply_adds_per_second(model), training_step_activation_bytes(model.train())
     assert len(graphs) == compiled
-    model.transformer.encoder.compile_layers()
+    model.compile_layers()
     assert counts == (multiply_adds_per_second(model), training_step_activation_bytes(model))
     report = json.loads((folder / "report.json").read_text())
     assert report["multiply_adds_per_second"]["3"] == counts[0]
@@ -85,5 +81,5 @@ def test_modules_to_compile_without_compile(run):
 
 def test_layers_that_cannot_be_compiled(run):
     with pytest.raises(SystemExit) as caught:
-        run(attention_type="RoPEMHA", positional_encoding="null")
+        run(attention_type="RoPEMHA")
     assert "compile_layers: SpeechBrain's RoPEMHA" in caught.value.code

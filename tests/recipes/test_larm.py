@@ -11,6 +11,7 @@ from speechbrain_recursive.hparams import load
 from speechbrain_recursive.inference.calibrate import calibrate
 from speechbrain_recursive.inference.describe import describe
 from speechbrain_recursive.inference.transcribe import Transcriber
+from speechbrain_recursive.nn.depth import Depth
 
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 HPARAMS = Path(__file__).parents[2] / "recipes/LibriSpeech/hparams"
@@ -65,7 +66,8 @@ def told(hparams):
         for hook in (hparams["hooks"] or {}).get("recurrent", ())
     ]
     learned = [parameter.requires_grad for parameter in hparams["model"].parameters()]
-    return hooks, learned, hparams["schedule"], hparams["objective"].exits(hparams["schedule"])
+    exits = hparams["objective"].needs(Depth(hparams["schedule"])).exits
+    return hooks, learned, hparams["schedule"], set(exits)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def larm(librispeech, run_recipe, tmp_path_factory):
 
     def run(folder, recipe=HPARAMS / "larm_mini.yaml", **overrides):
         given = {"data_folder": librispeech, "output_folder": folder, "tensorboard": False}
-        given |= {"ngram_order": 2, **SMALL, **overrides}
+        given |= {"decoders": {"ngram": {"order": 2}}, **SMALL, **overrides}
         words = [
             word for key, value in given.items() for word in (f"--{key}", json.dumps(value, default=str))
         ]
@@ -127,7 +129,7 @@ def test_utterances_leave_at_checkpoints(larm, tmp_path):
     assert wers[0] <= fixed["wer"] <= wers[1]
     model = Transcriber(tmp_path, adaptive=True).model
     loops = []
-    model.transformer.encoder.layers[0].register_forward_hook(lambda *_: loops.append(1))
+    model.encoder.layers[0].register_forward_hook(lambda *_: loops.append(1))
     with torch.no_grad():
         for seed in range(20):
             torch.manual_seed(seed)
@@ -148,9 +150,9 @@ def test_a_budget_that_the_interval_does_not_divide(larm, tmp_path):
 def test_checkpoints_of_a_block_that_the_schedule_lacks(larm, tmp_path):
     recipe = tmp_path / "own.yaml"
     schedule = "!apply:speechbrain_recursive.nn.schedule.bicycle [2, 2, 6, 6]"
-    recipe.write_text(f"base: {HPARAMS / 'larm_mini.yaml'}\nschedule: {schedule}\n")
-    with pytest.raises(SystemExit, match="error: the ASR model cannot run: no block 'recurrent'; there"):
-        larm(tmp_path / "run", recipe=recipe, n_recurrent=4, hooks=None)
+    recipe.write_text(f"base: {HPARAMS / 'larm_mini.yaml'}\nschedule: {schedule}\nhooks: null\n")
+    with pytest.raises(SystemExit, match="error: .*intermediate CTC: no block 'recurrent' recurs in"):
+        larm(tmp_path / "run", recipe=recipe)
 
 
 def test_loops_beyond_the_table_of_depths(larm, tmp_path):

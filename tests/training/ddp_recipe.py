@@ -24,20 +24,26 @@ lr_scheduler: !new:speechbrain_recursive.training.schedulers.WarmupCosine
     n_warmup_steps: 1
     total_steps: 100
 """
-NARROW = {"d_model": 16, "nhead": 2, "d_ffn": 32, "lr": 0.1, "dropout": 0.0, "tensorboard": False}
+NARROW = {"lr": 0.1, "tensorboard": False}
 RUN = {"number_of_steps": 3, "num_workers": 0, "max_grad_norm": 0.5, "device": "cpu"}
-SPEECH = {"max_batch_seconds": 8, "eval_loops": "[3]", "joint_beam_size": 2, "fea_augment": "null"}
+SPEECH = {
+    "d_model": 16,
+    "nhead": 2,
+    "d_ffn": 32,
+    "dropout": 0.0,
+    "max_batch_seconds": 8,
+    "eval_loops": "[3]",
+    "decoders": "{joint: {beam_size: 2}}",
+    "fea_augment": "null",
+}
 TEXT = {
-    "characters": '"\'ABCDEFGHIJKLMNOPQRSTUVWXYZ"',
-    "n_tokens": 32,
-    "num_layers": 2,
+    "tokenizer": '{token_type: char, characters: "\'ABCDEFGHIJKLMNOPQRSTUVWXYZ", size: null}',
+    "model": "{num_encoder_layers: 2, d_model: 16, nhead: 2, d_ffn: 32}",
     "max_batch_tokens": 100,
-    "train_splits": "[train-clean-100]",
-    "test_splits": "[test-clean]",
+    "corpus": "{train_splits: [train-clean-100], test_splits: [test-clean]}",
 }
 DRAWN = """recompute: True
 loop_policy: !new:speechbrain_recursive.nn.loops.LogNormalPoisson
-    mean: 3
     seed: !ref <seed>
 """
 SETTINGS = {

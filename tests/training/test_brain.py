@@ -8,22 +8,29 @@ from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_recursive.data.sampler import LengthBatchSampler
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.objectives.objective import Objective
 from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
 from speechbrain_recursive.training.schedulers import WarmupCosine
+from speechbrain_recursive.training.task import Task
 
 
-class Toy(Brain):
-    """A linear layer whose batches are rows of a matrix; notes its weights after every step."""
+class Rows(Task):
+    """A linear layer whose batches are rows of a matrix."""
 
-    def compute_forward(self, batch, stage):
-        return self.modules.model(batch)
+    def forward(self, batch, training):
+        return self.brain.modules.model(batch)
 
     def observe(self, outputs, batch):
         pass
 
     def dev_error(self):
         return 1.0
+
+
+class Toy(Brain):
+    """Notes its weights after every step."""
 
     def on_fit_start(self):
         super().on_fit_start()
@@ -42,9 +49,26 @@ class Toy(Brain):
         super()._save_intra_epoch_ckpt()
 
 
-def squares(outputs, batch):
-    loss = outputs.square().mean()
-    return loss, {"squares": loss}
+class Squares(Objective):
+    def forward(self, outputs, batch):
+        loss = outputs.square().mean()
+        return {"loss": loss, "squares": loss}
+
+
+class Scaled(Objective):
+    """Has a parameter of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, outputs, batch):
+        return {"loss": (self.scale * outputs).square().mean()}
+
+
+class Nameless(Objective):
+    def forward(self, outputs, batch):
+        return {"squares": outputs.square().mean()}
 
 
 def sgd(parameters, lr=1.0):
@@ -60,14 +84,23 @@ def rows():
 def train(tmp_path):
     """``train(rows, epochs=1, folder="run", ...)``: a Brain that was fitted, one row per batch."""
 
-    def fit(rows, epochs=1, folder="run", opt_class=sgd, lr_scheduler=None, **run_opts):
+    def fit(
+        rows,
+        epochs=1,
+        folder="run",
+        opt_class=sgd,
+        lr_scheduler=None,
+        objective=None,
+        **run_opts,
+    ):
         torch.manual_seed(0)
         model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
         sampler = LengthBatchSampler([1.0] * len(rows), max_seconds=1, shuffle=False)
         loader = SaveableDataLoader(rows, batch_sampler=sampler, generator=torch.Generator())
         counter = EpochCounter(epochs)
         hparams = {
-            "objective": squares,
+            "task": Rows(),
+            "objective": objective or Squares(),
             "lr_scheduler": lr_scheduler or WarmupCosine(1.0, 0, 1, floor=1.0),
             "epoch_counter": counter,
             "keep_checkpoints": 1,
@@ -202,3 +235,21 @@ def test_checkpoints_within_an_epoch_fall_on_steps(train, rows):
     assert brain.saved == [2, 4, 6]  # the seventh batch ends the epoch, which is saved after validation
     brain = train(0.1 * rows, folder="b", ckpt_interval_steps=1, optimizer_step_limit=3)
     assert brain.saved == [1, 2]
+
+
+def test_an_objectives_parameters_are_trained_and_resumed(train, rows):
+    objectives = [Scaled() for _ in range(3)]
+    whole = train(0.1 * rows, epochs=2, folder="whole", objective=objectives[0])
+    assert float(objectives[0].scale) != 1
+    train(0.1 * rows, epochs=1, objective=objectives[1])
+    resumed = train(0.1 * rows, epochs=2, objective=objectives[2])
+    assert torch.equal(objectives[2].scale, objectives[0].scale)
+    assert torch.equal(resumed.weights(), whole.weights())
+    (saved, *_) = whole.checkpointer.list_checkpoints()
+    assert list(torch.load(saved.paramfiles["objective"])) == ["scale"]
+    assert not [key for key in torch.load(saved.paramfiles["model"]) if "scale" in key]
+
+
+def test_an_objective_without_a_total_is_refused(train, rows):
+    with pytest.raises(UserError, match="returns no 'loss', only squares"):
+        train(rows, objective=Nameless())
