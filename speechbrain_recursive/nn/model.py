@@ -161,10 +161,9 @@ class ASRModel(nn.Module):
         outputs = self._finish(trace.state, depth, request.heads | last.heads)
         outputs.taps = trace.taps
         for exit, wanted in request.exits.items():
-            if (
-                exit == depth
-            ):  # a copy: DDP looks for tensors in outputs and would follow a circle forever
-                outputs.exits[exit] = Outputs(outputs.state, depth, outputs.heads)
+            if exit == depth:
+                # Not `outputs` itself: DDP searches outputs for tensors and would go in circles.
+                outputs.exits[exit] = Outputs(outputs.states, depth, outputs.heads)
             else:
                 outputs.exits[exit] = self._finish(trace.exits[exit], exit, wanted.heads)
         return outputs
