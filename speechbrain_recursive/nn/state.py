@@ -89,12 +89,12 @@ class State:
         Returns
         -------
         State
-            Memory that only ``part`` has is zero for the other rows.
+            Memory that only ``part`` has, or has in another shape, is zero for the other rows.
         """
         memory = {}
         for name, value in part.memory.items():
             whole = self.memory.get(name)
-            if whole is None:
+            if whole is None or whole.shape[1:] != value.shape[1:]:  # of a block before a pooling
                 whole = value.new_zeros(len(self.x), *value.shape[1:])
             memory[name] = whole.index_copy(0, rows, value)
         x = self.x.index_copy(0, rows, part.x)
