@@ -1,7 +1,7 @@
 """HyperPyYAML files that state only what differs from the files they build on.
 
 A file may name others under ``base``, a path or a list of paths relative to itself. Bases are merged in
-order, then the file's own keys, then the command line, all by the rule in
+order, each into those before it, then the file's own keys, then the command line, all by the rule in
 :mod:`speechbrain_recursive.merging`. References are resolved after that, so they work across files.
 """
 
@@ -65,7 +65,7 @@ def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
         If a file is missing, not valid YAML or its own base, or an override names a key that no file
         has.
     """
-    tree = _merge_file(Path(path), ())
+    tree = _add_file(CommentedMap(), Path(path), ())
     overrides = parse_overrides(overrides)
     for key in overrides:
         if key not in tree:
@@ -75,24 +75,22 @@ def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
     return merge_trees(tree, overrides, path)
 
 
-def _merge_file(path: Path, above: tuple[Path, ...]) -> Mapping[str, Any]:
-    """Merge a file with its bases; `above` are the files that it is a base of."""
+def _add_file(tree: Mapping[str, Any], path: Path, above: tuple[Path, ...]) -> Mapping[str, Any]:
+    """Merge a file's bases and then its own keys into a tree; `above` are the files that build on it."""
     if not path.is_file():
         raise UserError(f"{path} is not there" + (f" (base of {above[-1]})" if above else ""))
     if path in above:
         raise UserError(f"{path} is its own base")
     try:
-        tree = parse(path.read_text(encoding="utf-8")) or {}
+        own = parse(path.read_text(encoding="utf-8")) or {}
     except YAMLError as error:
         raise UserError(f"{path} is no valid YAML: {yaml_error(error)}") from error
-    if not isinstance(tree, dict):
+    if not isinstance(own, dict):
         raise UserError(f"{path} holds no keys and values")
-    bases = tree.pop("base", [])
-    merged = CommentedMap()
+    bases = own.pop("base", [])
     for base in bases if isinstance(bases, list) else [bases]:
-        base_tree = _merge_file((path.parent / str(base)).resolve(), (*above, path))
-        merged = merge_trees(merged, base_tree, path)
-    return merge_trees(merged, tree, path)
+        tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path))
+    return merge_trees(tree, own, path)
 
 
 def read(path: str | Path, overrides: Overrides = None) -> str:

@@ -184,6 +184,16 @@ def test_what_cannot_be_merged_is_named(files, change, words):
     assert words in refused(files(low=low), change)
 
 
+def test_a_base_changes_and_removes_what_the_bases_before_it_have(files):
+    task = "a: !new:collections.Counter {b: 1, c: 1}\nd: 1\n"
+    method = "a: {b: !remove, c: 2}\nd: !remove\n"
+    path = files(task=task, method=method, top="base: [task.yaml, method.yaml]\na: {e: 3}\n")
+    assert load(path)[0] == {"a": {"c": 2, "e": 3}}
+    assert "method.yaml: there is no key 'a[b]'" in refused(
+        files(top="base: [method.yaml, task.yaml]\na: {}\n")
+    )
+
+
 def test_a_key_can_be_removed_once(files):
     files(low="a: 1\nb: 1\n", middle="base: low.yaml\na: !remove\n")
     assert load(files(top="base: middle.yaml\nb: 2\n"))[0] == {"b": 2}
