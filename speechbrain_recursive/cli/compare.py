@@ -1,12 +1,13 @@
-"""``compare`` and ``analyse bins``: two runs beside each other."""
+"""``compare`` and ``analyze bins``: differences between two runs."""
 
 import json
+from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
 from speechbrain_recursive.errors import UserError
 
 
-def add(commands):
+def add(commands: _SubParsersAction) -> None:
     """Add ``compare`` to argparse's subparsers."""
     pair = commands.add_parser(
         "compare", help="is one run better than another: MAPSSWE, bootstrap of the difference"
@@ -15,7 +16,7 @@ def add(commands):
     pair.set_defaults(run=_compare)
 
 
-def add_bins(analyses):
+def add_bins(analyses: _SubParsersAction) -> None:
     """Add ``bins`` to argparse's subparsers."""
     bins = analyses.add_parser(
         "bins", help="where a run is better: by error rate of the first, by length of transcript"
@@ -39,7 +40,7 @@ def _add_runs(parser):
 
 
 def _pairs(arguments):
-    """Pairs, the start of the names of files that are written, and what A and B are."""
+    """The pairs of runs, a function that names output files, and the legend of A and B."""
     from speechbrain_recursive.analysis.pairs import read_pairs
 
     if arguments.loops and len(arguments.loops) > 2:
@@ -51,7 +52,7 @@ def _pairs(arguments):
     return pairs, lambda kind: folder / f"{kind}_{first.resolve().name}", legend
 
 
-def _compare(arguments, _):
+def _compare(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.analysis.comparison import compare, comparison_table
 
     pairs, path, legend = _pairs(arguments)
@@ -62,7 +63,7 @@ def _compare(arguments, _):
     )
 
 
-def _bins(arguments, _):
+def _bins(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.analysis.bins import NOTE, bins_table, compare_by_bins
     from speechbrain_recursive.analysis.plots import change_by_bin
     from speechbrain_recursive.files import write_whole
@@ -85,7 +86,7 @@ def _bins(arguments, _):
 
 
 def _write(path, text, facts):
-    """Print a table and keep it, as Markdown and as JSON."""
+    """Print a table and write it as Markdown and JSON."""
     from speechbrain_recursive.files import write_whole
 
     write_whole(path.with_name(f"{path.name}.md"), text)

@@ -1,4 +1,4 @@
-"""``compare`` and ``analyse bins``, as typed."""
+"""``compare`` and ``analyze bins``, from the command line."""
 
 import json
 
@@ -11,12 +11,12 @@ from speechbrain_recursive.__main__ import main
 def runs(tmp_path):
     """Two results folders: at 4 loops B is perfect and A errs in every utterance but one."""
     folders = []
-    for name, heard in (("a", "X CAT SAT DOWN"), ("b", "A CAT SAT DOWN")):
+    for name, hypothesis in (("a", "X CAT SAT DOWN"), ("b", "A CAT SAT DOWN")):
         folder = tmp_path / name
         folder.mkdir()
         row = {"split": "test-clean", "decoder": "greedy", "reference": "A CAT SAT DOWN"}
         rows = [
-            row | {"loops": n, "id": f"u{i}", "hypothesis": heard if i else "A CAT SAT DOWN"}
+            row | {"loops": n, "id": f"u{i}", "hypothesis": hypothesis if i else "A CAT SAT DOWN"}
             for n in (1, 4)
             for i in range(9)
         ]
@@ -28,11 +28,11 @@ def runs(tmp_path):
     return folders
 
 
-def test_compare_prints_and_keeps(runs, capsys):
+def test_compare_prints_and_writes(runs, capsys):
     first, second = runs
     assert main(["compare", str(first), str(second)]) == 0
     printed = capsys.readouterr().out
-    assert "no difference" in printed  # all segments differ alike: sc_stats has no z for that
+    assert "no difference" in printed  # all segments differ equally, and sc_stats gives no z for that
     assert (second / "compare_a.md").read_text() == printed[:-1]
     (row,) = json.loads((second / "compare_a.json").read_text())["results"]
     assert row["difference"]["points"] == pytest.approx(-100 * 8 / 36)
@@ -50,7 +50,7 @@ def test_compare_a_run_with_itself_at_two_depths(runs, capsys, tmp_path):
 
 def test_bins_leave_tables_and_a_plot(runs, capsys):
     first, second = runs
-    assert main(["analyse", "bins", str(first), str(second)]) == 0
+    assert main(["analyze", "bins", str(first), str(second)]) == 0
     printed = capsys.readouterr().out
     assert "regression to the mean" in printed
     assert (second / "bins_a.md").read_text() == printed[:-1]
@@ -59,7 +59,7 @@ def test_bins_leave_tables_and_a_plot(runs, capsys):
     assert [(r["bin"], r["utterances"]) for r in found["error"]] == [("0", 1), ("20-30", 8)]
 
 
-@pytest.mark.parametrize("command", [["compare"], ["analyse", "bins"]])
+@pytest.mark.parametrize("command", [["compare"], ["analyze", "bins"]])
 @pytest.mark.parametrize(
     ("options", "said"),
     [
