@@ -47,7 +47,7 @@ class Espeak:
     (dtype('int16'), 1)
     """
 
-    def __init__(self, language="en-us"):
+    def __init__(self, language: str = "en-us"):
         home = Path(tempfile.mkdtemp(prefix="espeak-"))
         weakref.finalize(self, shutil.rmtree, home, ignore_errors=True)
         # The library cuts paths of over 160 bytes, hence the link to its data.
@@ -68,7 +68,7 @@ class Espeak:
             self._heard.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    def speak(self, text, variant="", rate=150, pitch=50):
+    def speak(self, text: str, variant: str = "", rate: int = 150, pitch: int = 50) -> np.ndarray:
         """Say one utterance.
 
         Arguments

@@ -108,7 +108,7 @@ GRAMMARS = {
 }
 
 
-def word_types(language="en"):
+def word_types(language: str = "en") -> list[str]:
     """The words that a grammar can say.
 
     Arguments
@@ -130,14 +130,14 @@ def word_types(language="en"):
     return sorted({*re.sub(r"{\w+}", " ", choices).split()})
 
 
-def sentences(count, seed, language="en"):
+def sentences(count: int, seed: int | str, language: str = "en") -> list[str]:
     """Draw sentences, no two alike.
 
     Arguments
     ---------
     count : int
         How many.
-    seed : int
+    seed : int or str
         A longer list with the same seed begins with the shorter one.
     language : str
         A key of ``GRAMMARS``.

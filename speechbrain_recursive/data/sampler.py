@@ -1,5 +1,7 @@
 """Batches of like lengths whose order is a function of seed and epoch alone."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from torch.utils.data import Sampler
 
@@ -42,14 +44,14 @@ class LengthBatchSampler(Sampler):
 
     def __init__(
         self,
-        durations,
-        max_seconds,
-        seed=0,
-        max_examples=None,
-        shuffle=True,
-        jitter=0.1,
-        rank=0,
-        world_size=1,
+        durations: Sequence[float],
+        max_seconds: float,
+        seed: int = 0,
+        max_examples: int | None = None,
+        shuffle: bool = True,
+        jitter: float = 0.1,
+        rank: int = 0,
+        world_size: int = 1,
     ):
         self.durations = np.asarray(durations, dtype=np.float64)
         self.max_seconds = max_seconds
@@ -60,7 +62,7 @@ class LengthBatchSampler(Sampler):
         self.rank, self.world_size = rank, world_size
         self.set_epoch(0)
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         """Draw the batches of an epoch.
 
         Arguments
@@ -87,8 +89,8 @@ class LengthBatchSampler(Sampler):
         batches += [batches[i % len(batches)] for i in range(short)]
         self.batches = batches[self.rank :: self.world_size]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.batches)
