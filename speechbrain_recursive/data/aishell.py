@@ -10,14 +10,12 @@ spaces.
 """
 
 import shutil
-import tarfile
-import zlib
 from pathlib import Path
 
 from tqdm import tqdm
 
 from speechbrain_recursive.data.corpus import Corpus
-from speechbrain_recursive.data.download import install
+from speechbrain_recursive.data.download import install, unpack
 from speechbrain_recursive.data.prepare import lines, listing
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
@@ -126,14 +124,7 @@ def _unpack(wav):
     tarballs = [path for path in sorted(wav.glob("*.tar.gz")) if path.name[:-7] not in there]
     partial = wav / ".unpacking"
     for tarball in tqdm(tarballs, desc="Unpacking", delay=1):
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            with tarfile.open(tarball) as members:
-                members.extractall(partial, filter="data")
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise UserError(f"{tarball} cannot be unpacked ({error}): get it again") from None
-        except OSError as error:  # a damaged gzip, but also a full disk or a read-only folder
-            raise UserError(f"{tarball} cannot be unpacked in {wav} ({error})") from None
+        unpack(tarball, partial)
         for speaker in sorted(partial.glob("*/*/")):
             folder = wav / speaker.relative_to(partial)
             folder.parent.mkdir(exist_ok=True)

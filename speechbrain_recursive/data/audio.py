@@ -60,7 +60,7 @@ def read_audio(
     path : str or Path
         An audio file. Other rates are resampled.
     sample_rate : int
-        Of the result, in Hz.
+        Sample rate of the result, in Hz.
     start, stop : float, optional
         Read this segment alone, in seconds; by default from the beginning, and to the end.
     channel : int, optional

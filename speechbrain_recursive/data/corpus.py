@@ -27,8 +27,8 @@ class Corpus:
     ----------
     metric : str
         ``"wer"`` or ``"cer"``.
-    twin : Twin
-        How the synthetic twin is made.
+    twin : Twin or None
+        How the synthetic twin is made, if there is one.
 
     Raises
     ------
@@ -44,7 +44,7 @@ class Corpus:
     """
 
     metric: ClassVar[str] = "wer"
-    twin: ClassVar[Twin]
+    twin: ClassVar[Twin | None] = None
     train_splits: Sequence[str] = ()
     dev_splits: Sequence[str] = ()
     test_splits: Sequence[str] = ()
@@ -70,7 +70,7 @@ class Corpus:
         return list(dict.fromkeys((*self.train_splits, *self.dev_splits, *self.test_splits)))
 
     def units(self, words: str) -> list[str]:
-        """The units of a text that the corpus's error rate counts.
+        """Split a text into the units that the corpus's error rate counts.
 
         Arguments
         ---------
@@ -199,6 +199,8 @@ class Corpus:
         Raises
         ------
         UserError
-            If the corpus's folder exists and is not synthetic.
+            If the corpus's folder exists and is not synthetic, or the corpus has no twin.
         """
+        if self.twin is None:
+            raise UserError(f"{type(self).__name__} has no synthetic twin: give its --data_folder")
         return synthesize(self.twin, folder, **options)

@@ -28,7 +28,7 @@ def make_dataset(
     tokenizer : CharacterTokenizer or SentencePieceTokenizer
         For the transcripts.
     sample_rate : int
-        Of the signals, in Hz.
+        Sample rate of the signals, in Hz.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def train_loader(
     max_batch_seconds : float
         Limit on the padded duration of a batch, in seconds.
     seed : int
-        Of the order.
+        Seed of the order.
     max_examples : int or None
         Limit on the batch size.
     num_workers : int
@@ -135,15 +135,8 @@ def train_loader(
     SaveableDataLoader
         Yields ``PaddedBatch`` of the dataset's items.
     """
-    sampler = LengthBatchSampler(
-        _durations(dataset),
-        max_batch_seconds,
-        seed=seed,
-        max_examples=max_examples,
-        rank=rank,
-        world_size=world_size,
-    )
-    return _loader(dataset, sampler, num_workers)
+    order = {"seed": seed, "rank": rank, "world_size": world_size}
+    return _loader(dataset, num_workers, max_batch_seconds, max_examples=max_examples, **order)
 
 
 def eval_loader(
@@ -160,18 +153,14 @@ def eval_loader(
     -------
     SaveableDataLoader
     """
-    sampler = LengthBatchSampler(_durations(dataset), max_batch_seconds, shuffle=False)
-    return _loader(dataset, sampler, num_workers)
+    return _loader(dataset, num_workers, max_batch_seconds, shuffle=False)
 
 
-def _durations(dataset):
-    return [dataset.data[name]["duration"] for name in dataset.data_ids]
-
-
-def _loader(dataset, sampler, num_workers):
+def _loader(dataset, num_workers, max_seconds, **order):
+    durations = [dataset.data[name]["duration"] for name in dataset.data_ids]
     return SaveableDataLoader(
         dataset,
-        batch_sampler=sampler,
+        batch_sampler=LengthBatchSampler(durations, max_seconds, **order),
         collate_fn=PaddedBatch,
         num_workers=num_workers,
         generator=torch.Generator(),

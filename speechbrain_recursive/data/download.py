@@ -42,17 +42,37 @@ def install(url: str, md5: str, data_folder: Path, wanted: str) -> None:
         return
     archive = fetch(url, data_folder / url.rpartition("/")[2], md5)
     partial = data_folder / f"{folder.name}.unpacking"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with tarfile.open(archive) as members:
-            members.extractall(partial, filter="data")
-    except (OSError, tarfile.TarError) as error:
-        raise UserError(f"{archive} cannot be unpacked into {partial}: {error}") from None
+    unpack(archive, partial)
     if not (partial / wanted).is_dir():
         raise UserError(f"{archive} does not hold {wanted}")
     folder.parent.mkdir(exist_ok=True)
     (partial / wanted).rename(folder)
     shutil.rmtree(partial)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive.
+
+    Arguments
+    ---------
+    archive : Path
+        The archive, compressed or not.
+    folder : Path
+        Where its content goes. What the folder contained is lost.
+
+    Raises
+    ------
+    UserError
+        If the archive is damaged, or the folder cannot be written.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with tarfile.open(archive) as members:
+            members.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise UserError(f"{archive} cannot be unpacked ({error}): get it again") from None
+    except OSError as error:  # a damaged gzip, but also a full disk or a read-only folder
+        raise UserError(f"{archive} cannot be unpacked into {folder} ({error})") from None
 
 
 def fetch(url: str, path: str | Path, md5: str | None = None) -> Path:

@@ -71,7 +71,7 @@ class Twin:
         ``(split, speaker, nth) -> path``: the path below ``root`` of the nth utterance of a speaker,
         for the name of a split and a number of the speaker that is 101 or above. The stem of the path
         is the utterance's ID. Paths of a speaker sort as they are numbered. It is a function of the
-        corpus's own file: the twin is made anew when that file changes.
+        corpus's own file: the twin is made again when that file changes.
     write : callable
         ``(root, plan)``: writes transcripts and whatever else the corpus has beside its audio. The
         plan has one dict per utterance: ``split``, ``speaker`` (int), ``path``, ``variant``, ``text``
@@ -102,7 +102,7 @@ def synthesize(
     """Write a corpus under ``folder/<root>``, unless it is already there.
 
     The same arguments give the same bytes. The corpus appears whole or not at all, and is made
-    anew when an argument changes.
+    again when an argument changes.
 
     Arguments
     ---------
@@ -113,7 +113,7 @@ def synthesize(
     n_train, n_dev, n_test : int
         Utterances in the training, dev and test split. Test and dev sets do not depend on the first.
     seed : int
-        Of sentences, voices, rates, noise and rooms.
+        Seed of sentences, voices, rates, noise and rooms.
     noise : bool
         Add white noise or babble at 5 to 20 dB to half of the utterances of every split.
     reverb : bool
@@ -161,8 +161,8 @@ def synthesize(
     babble = _babble(twin, seed) if noise else None
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(plan), desc="Synthesis") as bar:
         jobs = [
-            pool.submit(_speak, twin.voice, partial, rows, seed, babble, noise, reverb, bar)
-            for rows in _by_speaker(plan)
+            pool.submit(_speak, twin.voice, partial, [*rows], seed, babble, noise, reverb, bar)
+            for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])
         ]
         for job in jobs:
             job.result()
@@ -209,11 +209,6 @@ def _plan(twin, counts, seed, rates):
                 }
             )
     return sorted(plan, key=lambda row: (row["speaker"], row["path"]))
-
-
-def _by_speaker(plan):
-    """The plan's rows, one list per speaker."""
-    return [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
 
 
 def _speak(language, root, rows, seed, babble, noise, reverb, bar):

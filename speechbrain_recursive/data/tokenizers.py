@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class TokenizerSpec:
     token_type: str = "unigram"
     characters: str | None = None
     size: int | None = None
-    seq2seq: bool = True
+    seq2seq: bool | int = True
 
     def __post_init__(self):
         object.__setattr__(self, "seq2seq", bool(self.seq2seq))
@@ -80,7 +81,7 @@ class TokenizerSpec:
     def build(self, path: str | Path, manifests: Sequence[str | Path]) -> Pieces:
         """Load the tokenizer at a path, or make it from training manifests.
 
-        It is made anew when an option or the text of the manifests has changed.
+        It is made again when an option or the text of the manifests has changed.
 
         Arguments
         ---------
@@ -106,14 +107,10 @@ class TokenizerSpec:
         ]
         texts = [text for _, text in rows]
         source = hashlib.md5(json.dumps([astuple(self), texts]).encode()).hexdigest()
-        path = Path(path)
-        if path.is_file():
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                if content["source"] == source:
-                    return from_content(content)
-            except (KeyError, TypeError, ValueError):
-                pass  # damaged, or not a file of this class: made anew
+        with suppress(FileNotFoundError, KeyError, TypeError, ValueError):  # missing or damaged
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            if content["source"] == source:
+                return from_content(content)
         if self.characters is not None:
             made = self._of_characters()
             _check_alphabet(self.characters, rows)

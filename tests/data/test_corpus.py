@@ -116,3 +116,8 @@ def test_splits_are_checked(splits, message):
 def test_a_corpus_without_usual_splits_must_be_given_some():
     with pytest.raises(UserError, match="train_splits names no split"):
         Corpus()
+
+
+def test_a_corpus_without_a_twin_must_be_given_a_folder(tmp_path):
+    with pytest.raises(UserError, match="Corpus has no synthetic twin: give its --data_folder"):
+        Corpus(["a"], ["b"], ["c"]).synthesize(tmp_path)
