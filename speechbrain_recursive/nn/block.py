@@ -18,14 +18,13 @@ class Watch:
     """What a run keeps on its way.
 
     ``taps`` and ``attention`` are step indices; ``stops`` are pairs of a block's name and a loop count,
-    after which the state is kept; ``drop`` holds the steps, as (block, loop, layer), that layer dropout
-    skips.
+    after which the state is kept; ``drop`` holds the indices of the steps that layer dropout skips.
     """
 
     taps: frozenset[int] = frozenset()
     attention: frozenset[int] = frozenset()
     stops: frozenset[tuple[str, int]] = frozenset()
-    drop: frozenset[tuple[str, int, int]] = frozenset()
+    drop: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -56,6 +55,11 @@ class Rows:
     counts : tuple of int, optional
         Loops of each row; None if all rows make all loops.
 
+    Raises
+    ------
+    ValueError
+        If there are more or fewer counts than rows.
+
     Attributes
     ----------
     live : State or None
@@ -63,6 +67,8 @@ class Rows:
     """
 
     def __init__(self, state: State, counts: tuple[int, ...] | None):
+        if counts is not None and len(counts) != len(state.x):
+            raise ValueError(f"{len(counts)} loop counts for a batch of {len(state.x)}")
         self.live = self._waiting = state
         self._index = None  # of the live rows in the batch; None: all of them
         self._counts = None if counts is None else torch.tensor(counts, device=state.x.device)
@@ -163,7 +169,7 @@ def _loop(steps, hooks, layers, call, watch, state) -> tuple[State, dict, dict]:
         call = partial(_around, hook, call)
     taps, attention = {}, {}
     for step in steps:
-        if (step.block, step.loop, step.layer) not in watch.drop:
+        if step.index not in watch.drop:
             state = replace(state, step=step)
             x, weights = call(state, layers[step.layer])
             state = replace(state, x=x)

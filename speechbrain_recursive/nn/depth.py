@@ -68,12 +68,15 @@ class Depth:
             request = dict.fromkeys(schedule.loops, request)
             if not request:
                 raise ValueError(f"no block of the schedule {schedule} recurs, so its rows cannot loop")
-        counts = {name: _by_row(count) for name, count in request.items()}
+        counts = {name: _by_row(name, count) for name, count in request.items()}
         most = {
             name: max(count) if isinstance(count, tuple) else count for name, count in counts.items()
         }
-        rows = ((n, c) for n, c in counts.items() if isinstance(c, tuple) and min(c) < max(c))
-        return cls(schedule.with_loops(**most), tuple(rows))
+        resolved = schedule.with_loops(**most)
+        by_row = ((name, counts.get(name)) for name in resolved.loops)  # equal depths compare equal
+        return cls(
+            resolved, tuple((n, c) for n, c in by_row if isinstance(c, tuple) and min(c) < max(c))
+        )
 
     def __len__(self) -> int:
         """Logical depth: the layer applications of the row that goes deepest."""
@@ -134,12 +137,12 @@ class Depth:
             yield name, min(self.by_row(name) or (high,)), high
 
 
-def _by_row(count):
+def _by_row(block, count):
     """One count, or a tuple of them."""
     if hasattr(count, "tolist"):
         count = count.tolist()
     if not isinstance(count, Sequence):
         return count
     if not count or not all(isinstance(each, int) and each >= 1 for each in count):
-        raise ValueError(f"loops must be at least 1, got {min(count, default='none')}")
+        raise ValueError(f"block '{block}': loops must be at least 1, got {min(count, default='none')}")
     return tuple(count)

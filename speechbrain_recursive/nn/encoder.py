@@ -209,7 +209,9 @@ class RecursiveEncoder(Streaming, nn.Module):
             if exit in stops:
                 name, loops = stops[exit]
                 left = leave_block(trace.stops[name, loops], self._hooks_of(name))
-                trace.exits[exit] = self.run_blocks(left, exit, Watch(drop=drop), after=name).state
+                skipped = len(depth) - len(exit)
+                watch = Watch(drop=frozenset(index - skipped for index in drop))
+                trace.exits[exit] = self.run_blocks(left, exit, watch, after=name).state
         return trace
 
     def run_blocks(
@@ -269,9 +271,8 @@ class RecursiveEncoder(Streaming, nn.Module):
         return [hook for name in ("*", block) if name in self.hooks for hook in self.hooks[name]]
 
     def _draw(self, schedule):
-        """The steps that layer dropout skips, drawn once for a run and its exits."""
+        """Indices of the steps that layer dropout skips, drawn once for a run and its exits."""
         if not self.training or self.layerdrop_prob == 0.0:
             return frozenset()
-        kept = (torch.rand(len(schedule)) > self.layerdrop_prob).tolist()
-        pairs = zip(schedule, kept, strict=True)
-        return frozenset((step.block, step.loop, step.layer) for step, keep in pairs if not keep)
+        kept = torch.rand(len(schedule)) > self.layerdrop_prob
+        return frozenset(torch.nonzero(~kept).flatten().tolist())

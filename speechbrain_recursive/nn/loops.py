@@ -20,8 +20,8 @@ Count = int | tuple[int, ...]
 class LoopPolicy:
     """Runs the schedule as it is; base class of the policies that do otherwise.
 
-    A subclass overrides :meth:`count` for training, and :meth:`count_at_inference` and :meth:`trains`
-    if these differ from the schedule too.
+    A subclass overrides :meth:`count` and :meth:`trains` for training, :meth:`count_at_inference` and
+    :meth:`span` if evaluation differs from the schedule too.
 
     Example
     -------
@@ -62,14 +62,13 @@ class LoopPolicy:
     def supervises(self, schedule: Schedule, depth: Depth) -> bool:
         """Whether a depth has a loss in training."""
         theirs = depth.schedule.loops
-        return depth.schedule == schedule or (
-            theirs.keys() == schedule.loops.keys()
-            and all(self.trains(name, n, theirs[name]) for name, n in schedule.loops.items())
-        )
+        if theirs.keys() != schedule.loops.keys() or depth.schedule != schedule.with_loops(**theirs):
+            return False
+        return all(self.trains(name, n, theirs[name]) for name, n in schedule.loops.items())
 
     def label(self, schedule: Schedule) -> str:
         """How reports name the depth at inference."""
-        return str(Depth(schedule))
+        return str(Depth.of(schedule, {name: self.span(name, n) for name, n in schedule.loops.items()}))
 
     def count(self, block: str, loops: int, step: int, total_steps: int, seconds) -> Count:
         """Loops of one block, of which the schedule makes ``loops``, in a training step."""
@@ -77,6 +76,10 @@ class LoopPolicy:
 
     def count_at_inference(self, block: str, loops: int, seconds) -> Count:
         """Loops of one block in evaluation."""
+        return loops
+
+    def span(self, block: str, loops: int) -> Count:
+        """Loops of one block in evaluation, or their least and most if utterances differ."""
         return loops
 
     def trains(self, block: str, loops: int, count: int) -> bool:
@@ -125,9 +128,9 @@ class Proportional(LoopPolicy):
         """Every count up to L, if there are utterances short enough for it."""
         return count <= loops
 
-    def label(self, schedule):
-        """The range of counts."""
-        return str(Depth.of(schedule, {name: (1, loops) for name, loops in schedule.loops.items()}))
+    def span(self, block, loops):
+        """From 1 to L."""
+        return 1, loops
 
 
 class Growing(LoopPolicy):
@@ -240,6 +243,10 @@ class ByBlock(LoopPolicy):
     def count_at_inference(self, block, *args):
         """What the block's policy makes in evaluation."""
         return self._of(block).count_at_inference(block, *args)
+
+    def span(self, block, *args):
+        """What the block's policy reaches in evaluation."""
+        return self._of(block).span(block, *args)
 
     def trains(self, block, *args):
         """What the block's policy trains."""

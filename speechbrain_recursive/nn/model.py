@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
 from speechbrain_recursive.nn.request import Outputs, Request
@@ -134,8 +135,10 @@ class ASRModel(nn.Module):
 
         Raises
         ------
+        UserError
+            If a head is asked for that the model lacks.
         ValueError
-            If a head is asked for that the model lacks, or its targets are missing.
+            If the targets of a head are missing.
         """
         if request is None:
             request = Request(heads=[name for name, head in self.heads.items() if not head.targets])
@@ -158,9 +161,11 @@ class ASRModel(nn.Module):
         outputs = self._finish(trace.state, depth, request.heads | last.heads)
         outputs.taps = trace.taps
         for exit, wanted in request.exits.items():
-            outputs.exits[exit] = (
-                outputs if exit == depth else self._finish(trace.exits[exit], exit, wanted.heads)
-            )
+            if exit == depth:
+                # Not `outputs` itself: DDP searches outputs for tensors and would go in circles.
+                outputs.exits[exit] = Outputs(outputs.states, depth, outputs.heads)
+            else:
+                outputs.exits[exit] = self._finish(trace.exits[exit], exit, wanted.heads)
         return outputs
 
     def _finish(self, state: State, depth: Depth, heads: Iterable[str]) -> Outputs:
@@ -172,7 +177,10 @@ class ASRModel(nn.Module):
 
     def _head(self, name, states):
         if name not in self.heads:
-            raise ValueError(f"the model has no head '{name}'; it has {', '.join(self.heads)}")
+            raise UserError(
+                f"the model has no head '{name}', which an objective or decoder reads; "
+                f"it has {', '.join(self.heads)}"
+            )
         head = self.heads[name]
         state = states[head.reads]
         missing = [target for target in head.targets if target not in state.memory]

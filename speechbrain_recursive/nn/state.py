@@ -77,7 +77,7 @@ class State:
         )
 
     def scatter(self, rows: torch.Tensor, part: "State") -> "State":
-        """Write back the hidden states and the memory of selected rows.
+        """Write back the hidden states, the memory and the step of selected rows.
 
         Arguments
         ---------
@@ -89,15 +89,16 @@ class State:
         Returns
         -------
         State
-            Memory that only ``part`` has is zero for the other rows.
+            Memory that only ``part`` has, or has in another shape, is zero for the other rows.
         """
         memory = {}
         for name, value in part.memory.items():
             whole = self.memory.get(name)
-            if whole is None:
+            if whole is None or whole.shape[1:] != value.shape[1:]:  # of a block before a pooling
                 whole = value.new_zeros(len(self.x), *value.shape[1:])
             memory[name] = whole.index_copy(0, rows, value)
-        return replace(self, x=self.x.index_copy(0, rows, part.x), memory=memory)
+        x = self.x.index_copy(0, rows, part.x)
+        return replace(self, x=x, step=part.step, memory=memory)
 
     def resize(self, x: torch.Tensor, frames: torch.Tensor) -> "State":
         """The state after its time axis has changed, for instance by pooling.

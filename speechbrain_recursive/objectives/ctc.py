@@ -61,20 +61,20 @@ class CTC(Objective):
         dict
             "ctc" -> scalar.
         """
+        self._count_impossible(outputs.frames, batch)
         return {"ctc": self.loss(outputs, batch)}
 
     def loss(self, outputs: Outputs, batch: Any) -> torch.Tensor:
         """The loss (a scalar) of one run or exit; see :meth:`forward`."""
-        tokens, counts = batch.tokens.data, token_counts(batch.tokens)
+        counts = token_counts(batch.tokens)
         losses = torch.nn.functional.ctc_loss(
             outputs.log_probs.float().transpose(0, 1),
-            tokens,
+            batch.tokens.data,
             outputs.frames,
             counts,
             reduction="none",
             zero_infinity=True,
         )
-        self._count_impossible(outputs.frames, batch)
         return average(losses, counts, self.reduction)
 
     def _count_impossible(self, frames, batch):

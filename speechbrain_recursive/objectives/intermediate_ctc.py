@@ -74,7 +74,7 @@ class IntermediateCTC(CTC):
         Arguments
         ---------
         outputs : Outputs
-            `exits`, each with `log_probs` [B, T, V] and `frames` [B].
+            With the `exits` of :meth:`needs`, each with `log_probs` [B, T, V] and `frames` [B].
         batch : PaddedBatch
             As :class:`CTC` takes it.
 
@@ -83,5 +83,7 @@ class IntermediateCTC(CTC):
         dict
             "ctc" -> scalar.
         """
-        losses = [self.loss(exit, batch) for exit in outputs.exits.values()]
+        self._count_impossible(outputs.frames, batch)
+        exits = self.needs(outputs.depth).exits  # others may be another objective's
+        losses = [self.loss(outputs.exits[exit], batch) for exit in exits]
         return {"ctc": sum(losses) / len(losses)}

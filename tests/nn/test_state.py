@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from speechbrain_recursive.nn.state import Hook, State
+from speechbrain_recursive.nn.schedule import Step
+from speechbrain_recursive.nn.state import State
 
 
 def state(batch=3, frames=5, heads=2, **kwargs):
@@ -14,7 +15,6 @@ def state(batch=3, frames=5, heads=2, **kwargs):
         pad=torch.arange(frames) >= counts[:, None],
         mask=torch.rand(batch * heads, frames, frames) > 0.5,
         pos=torch.rand(1, 2 * frames - 1, 4),
-        loops=torch.tensor([1, 2, 3])[:batch],
         memory={"z0": torch.rand(batch, 2)},
         **kwargs,
     )
@@ -28,29 +28,41 @@ def test_frames_without_a_mask_are_all():
     assert State(torch.rand(2, 7, 4)).frames.tolist() == [7, 7]
 
 
-def test_rows_take_everything_that_belongs_to_them():
+def test_select_takes_everything_that_belongs_to_the_rows():
     whole = state()
-    part = whole.rows(torch.tensor([2, 0]))
+    part = whole.select(torch.tensor([2, 0]))
     assert torch.equal(part.x, whole.x[[2, 0]])
     assert torch.equal(part.pad, whole.pad[[2, 0]])
     assert torch.equal(part.mask, whole.mask[[4, 5, 0, 1]])
     assert part.pos is whole.pos
-    assert part.loops.tolist() == [3, 1]
     assert torch.equal(part.memory["z0"], whole.memory["z0"][[2, 0]])
 
 
-def test_put_writes_back_what_rows_took():
+def test_scatter_writes_back_what_select_took():
     whole = state()
     rows = torch.tensor([2, 0])
-    part = whole.rows(rows)
-    assert torch.equal(whole.put(rows, part).x, whole.x)
-    changed = State(part.x + 1, memory={"z0": part.memory["z0"] + 1, "new": torch.ones(2, 6)})
-    after = whole.put(rows, changed)
+    part = whole.select(rows)
+    assert torch.equal(whole.scatter(rows, part).x, whole.x)
+    step = Step(3, 1, 2, "recurrent")
+    memory = {"z0": part.memory["z0"] + 1, "new": torch.ones(2, 6)}
+    changed = State(part.x + 1, step=step, memory=memory)
+    after = whole.scatter(rows, changed)
     assert torch.equal(after.x[rows], whole.x[rows] + 1)
     assert torch.equal(after.x[1], whole.x[1])
     assert torch.equal(after.memory["z0"][rows], whole.memory["z0"][rows] + 1)
     assert torch.equal(after.memory["z0"][1], whole.memory["z0"][1])
     assert after.memory["new"].sum(1).tolist() == [6, 0, 6], "rows that had gone get zeros"
+    assert after.step == step, "the last step that ran"
+    assert torch.equal(after.pad, whole.pad)
+
+
+def test_memory_of_another_shape_is_of_another_block():
+    """Such as what a block before a pooling left under the same name."""
+    whole = State(torch.rand(3, 4, 4), memory={"z0": torch.ones(3, 8, 4)})
+    part = State(torch.rand(1, 4, 4), memory={"z0": torch.ones(1, 4, 4)})
+    after = whole.scatter(torch.tensor([1]), part)
+    assert after.memory["z0"].shape == (3, 4, 4)
+    assert after.memory["z0"].sum((1, 2)).tolist() == [0, 16, 0]
 
 
 def test_resize_recuts_relative_positions_about_their_center():
@@ -64,7 +76,7 @@ def test_resize_refuses_what_it_cannot_cut():
     with pytest.raises(ValueError, match="attention mask"):
         state().resize(torch.rand(3, 2, 4), torch.tensor([2, 1, 1]))
     positioned = State(torch.rand(2, 5, 4), pos=torch.rand(1, 5, 4))
-    with pytest.raises(ValueError, match="fewer frames"):
+    with pytest.raises(ValueError, match="more frames"):
         positioned.resize(torch.rand(2, 6, 4), torch.tensor([6, 6]))
 
 
@@ -74,9 +86,20 @@ def test_a_table_of_positions_is_recut_from_its_beginning():
     assert torch.equal(short.pos, positioned.pos[:, :3])
 
 
-def test_a_hook_does_nothing_until_it_is_overridden():
-    hook, before = Hook(), state()
-    assert hook.before_loop(before) is before
-    assert hook.leave_block(before) is before
-    assert hook.done(before) is None
-    assert hook.around_step(before, "layer", lambda s, layer: (s, layer)) == (before, "layer")
+def test_positions_of_each_row_go_with_it():
+    whole = State(torch.rand(3, 5, 4), pos=torch.rand(3, 5, 4))
+    assert torch.equal(whole.select(torch.tensor([1])).pos, whole.pos[[1]])
+
+
+def test_remember_adds_to_memory_and_leaves_the_state():
+    before = state()
+    after = before.remember(z1=torch.ones(3, 1))
+    assert list(before.memory) == ["z0"]
+    assert list(after.memory) == ["z0", "z1"]
+    assert after.memory["z0"] is before.memory["z0"]
+    assert after.x is before.x
+
+
+def test_states_are_frozen():
+    with pytest.raises(AttributeError):
+        state().x = None
