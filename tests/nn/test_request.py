@@ -63,7 +63,9 @@ def test_exits_of_equal_depths_are_one():
 
 
 def test_one_name_for_two_depths_is_refused():
-    with pytest.raises(ValueError, match=r"one run is to be both 0 \| \(1\)x1 \| 2 and 0 \| \(1\)x2 \| 2"):
+    with pytest.raises(
+        ValueError, match=r"one run is to be both 0 \| \(1\)x1 \| 2 and 0 \| \(1\)x2 \| 2"
+    ):
         Request(runs={"a": Run(ONE, Request())}) | Request(runs={"a": Run(TWO, Request())})
 
 

@@ -39,7 +39,6 @@ corpus: !new:speechbrain_recursive.data.librispeech.LibriSpeech
     dev_splits: [dev-clean]
     test_splits: [test-clean]
 characters: "'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-vocab_size: null
 tokenizer:
     seq2seq: False
 

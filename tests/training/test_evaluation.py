@@ -55,7 +55,9 @@ def always(text):
 
 
 def triples(batch, decoded):
-    heard = ["" if bad else TOKENIZER.decode(ids) for ids, bad in zip(decoded, batch.unreadable, strict=True)]
+    heard = [
+        "" if bad else TOKENIZER.decode(ids) for ids, bad in zip(decoded, batch.unreadable, strict=True)
+    ]
     return [
         (uid, words.split(), text.split())
         for uid, words, text in zip(batch.id, batch.wrd, heard, strict=True)
