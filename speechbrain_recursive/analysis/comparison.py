@@ -57,13 +57,12 @@ def comparison_table(rows: Sequence[dict]) -> str:
     lines = []
     for row in rows:
         a, b, gap, test = row["first"], row["second"], row["difference"], row["mapsswe"]
-        winner = (
-            ("B better" if test["z"] > 0 else "A better") if test["significant"] else "no difference"
-        )
+        better = "B better" if test["z"] > 0 else "A better"
+        verdict = better if test["significant"] else "no difference"
         lines.append(
             [row["split"], row["decoder"], *row["labels"]]
             + [f"{side[metric]:.2f} [{side['low']:.2f}, {side['high']:.2f}]" for side in (a, b)]
             + [f"{gap['points']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]", f"{gap['improved']:.3f}"]
-            + [str(test["segments"]), f"{test['z']:.3f}", f"{test['p']:.3g}", winner]
+            + [str(test["segments"]), f"{test['z']:.3f}", f"{test['p']:.3g}", verdict]
         )
     return markdown_table(head, lines)

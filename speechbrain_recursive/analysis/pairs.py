@@ -88,13 +88,13 @@ def read_pairs(
         If a file is missing or is not what a run writes, if there are no such hypotheses, or if the two
         runs differ in metric, utterances or references.
     """
-    runs = [_read(Path(folder)) for folder in (first, second)]
-    if runs[0].metric != runs[1].metric:
+    runs = one, other = _read(Path(first)), _read(Path(second))
+    if one.metric != other.metric:
         raise UserError(
-            f"{first} counts {runs[0].metric.upper()} and {second} counts {runs[1].metric.upper()}"
+            f"{first} counts {one.metric.upper()} and {second} counts {other.metric.upper()}"
         )
-    decoder = decoder or runs[0].decoder
-    labels = tuple(labels) * (2 // len(labels)) if labels else (runs[0].trained, runs[1].trained)
+    decoder = decoder or one.decoder
+    labels = tuple(labels) * (2 // len(labels)) if labels else (one.trained, other.trained)
     splits = [list(dict.fromkeys(key[0] for key in run.found)) for run in runs]
     common = [split] if split else [name for name in splits[0] if name in splits[1]]
     if not common:

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -103,7 +104,7 @@ def error_vs_depth(rows: list[dict], title: str) -> bytes:
     return _png(figure)
 
 
-def similarity_map(similarity, labels: list[str], title: str) -> bytes:
+def similarity_map(similarity: np.ndarray, labels: list[str], title: str) -> bytes:
     """Plot the similarity of the outputs of every two layers as a heat map.
 
     Arguments
@@ -122,7 +123,6 @@ def similarity_map(similarity, labels: list[str], title: str) -> bytes:
 
     Example
     -------
-    >>> import numpy as np
     >>> similarity_map(np.eye(2), ["0", "1"], "Layers")[1:4]
     b'PNG'
     """

@@ -15,6 +15,7 @@ from speechbrain.utils.edit_distance import wer_details_for_batch, wer_summary
 from speechbrain_recursive.errors import UserError
 
 Triple = tuple[str, Sequence[str], Sequence[str]]
+_KINDS = ("insertions", "deletions", "substitutions")
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,8 @@ class ErrorRate:
 
     Arguments
     ---------
-    ids : tuple of str
-        Utterances, in the order of ``errors`` and ``lengths``.
     errors : tuple of int
-        Insertions, deletions and substitutions of each utterance, summed.
+        Insertions, deletions and substitutions of each utterance, summed, in the order of utterances.
     lengths : tuple of int
         Reference tokens of each utterance.
     insertions, deletions, substitutions : int
@@ -41,7 +40,6 @@ class ErrorRate:
     (25.0, (1, 0), 1)
     """
 
-    ids: tuple[str, ...]
     errors: tuple[int, ...]
     lengths: tuple[int, ...]
     insertions: int
@@ -90,19 +88,9 @@ def error_rate(triples: Iterable[Triple], resamples: int = 2000, seed: int = 0) 
             f"all {len(details)} references are empty, so there is no error rate: "
             "check the transcripts of this split"
         )
-    errors = tuple(utterance["num_edits"] for utterance in details)
-    lengths = tuple(utterance["num_ref_tokens"] for utterance in details)
-    low, high = bootstrap_interval(errors, lengths, resamples, seed)
-    return ErrorRate(
-        ids=tuple(utterance["key"] for utterance in details),
-        errors=errors,
-        lengths=lengths,
-        insertions=summary["insertions"],
-        deletions=summary["deletions"],
-        substitutions=summary["substitutions"],
-        low=low,
-        high=high,
-    )
+    errors, lengths = (tuple(u[key] for u in details) for key in ("num_edits", "num_ref_tokens"))
+    counts = [summary[kind] for kind in _KINDS]
+    return ErrorRate(errors, lengths, *counts, *bootstrap_interval(errors, lengths, resamples, seed))
 
 
 def bootstrap_interval(
@@ -204,8 +192,7 @@ def format_alignment(utterance: dict) -> str:
     a ; c
     """
     counts = ", ".join(
-        f"{utterance[kind]} {kind if utterance[kind] != 1 else kind[:-1]}"
-        for kind in ("insertions", "deletions", "substitutions")
+        f"{utterance[kind]} {kind if utterance[kind] != 1 else kind[:-1]}" for kind in _KINDS
     )
     lines = io.StringIO()
     print_alignments([utterance], file=lines, print_header=False)

@@ -34,13 +34,9 @@ def write_arpa(file: TextIO, vocabulary: Sequence[str], orders: Sequence[Any]) -
             f"{names[p]} {vocabulary[w]}".lstrip(" ")
             for p, w in zip(grams.prefix, grams.word, strict=True)
         ]
-        backoff = grams.backoff if n < len(orders) else [None] * len(names)
-        for name, log_prob, weight in zip(names, grams.log_prob, backoff, strict=True):
-            file.write(
-                f"{log_prob:.7g}\t{name}\n"
-                if weight is None
-                else f"{log_prob:.7g}\t{name}\t{weight:.7g}\n"
-            )
+        ends = [f"\t{weight:.7g}" for weight in grams.backoff] if n < len(orders) else [""] * len(names)
+        for name, log_prob, end in zip(names, grams.log_prob, ends, strict=True):
+            file.write(f"{log_prob:.7g}\t{name}{end}\n")
     file.write("\n\\end\\\n")
 
 

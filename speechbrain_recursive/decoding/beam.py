@@ -147,9 +147,8 @@ class LexiconSearch:
         """Decode one utterance [T, V] to token ids and a score."""
         if len(log_probs) == 0:
             return [], 0.0
-        log_probs = (
-            self._merge_runs(log_probs) if self.boundary is None else self._close_last_word(log_probs)
-        )
+        prepare = self._merge_runs if self.boundary is None else self._close_last_word
+        log_probs = prepare(log_probs)
         best = self._decoder.decode(log_probs.ctypes.data, *log_probs.shape)[0]
         tokens = [t for word in best.words if word >= 0 for t in [*self.spellings[word], *self.end]]
         return tokens[: len(tokens) - len(self.end)] if tokens else [], best.score

@@ -165,7 +165,6 @@ class JointBeam(Decoder):
             max_decode_ratio=self.max_decode_ratio,
             beam_size=self.beam_size,
             using_eos_threshold=False,
-            length_normalization=True,
             scorer=ScorerBuilder(weights, full, part, self.candidates) if weights else None,
         )
         return partial(_search, searcher)
@@ -187,8 +186,6 @@ def _search(searcher, outputs):
 
 def _kenlm_names(tokenizer):
     """What KenLM calls each token."""
-    names = list(tokenizer.pieces)
-    names[tokenizer.bos], names[tokenizer.eos], names[tokenizer.blank] = "<s>", "</s>", "<unk>"
-    if tokenizer.unk is not None:
-        names[tokenizer.unk] = "<unk>"
-    return names
+    marks = {tokenizer.bos: "<s>", tokenizer.eos: "</s>"}
+    marks |= dict.fromkeys((tokenizer.blank, tokenizer.unk), "<unk>")
+    return [marks.get(index, piece) for index, piece in enumerate(tokenizer.pieces)]

@@ -87,7 +87,7 @@ def test_activations_grow_with_loops_unless_recomputed(device):
     assert eight - one == pytest.approx(7 * (two - one), rel=0.05)
     assert two > 1.9 * one
     one, two, eight = (peak_activation_bytes(step(n, True, device)) for n in (1, 2, 8))
-    boundary = BATCH * TIME * WIDTH * 4  # what stays of a loop is its input
+    boundary = BATCH * TIME * WIDTH * 4  # only the input of a loop is kept
     assert eight - one == pytest.approx(7 * boundary, rel=0.01)
     assert two < 1.1 * one
 
@@ -104,7 +104,7 @@ def test_parameters_gradients_and_freed_tensors_are_not_activations():
     def loss():
         with torch.no_grad():
             for _ in range(50):
-                frames + 1  # freed at once, so only one is ever alive
+                frames + 1  # freed at once, so only one is alive at a time
         return layer(frames).sum()
 
     assert peak_activation_bytes(loss) == 4 * 1000 * 4 + 4

@@ -73,7 +73,7 @@ def test_terminal_and_markdown_show_the_same_table(tmp_path, capsys):
     assert "0.0125 / 0.0125 / -" in first
     assert "4 (trained, supervised)" in second
     assert "trained" not in first
-    assert len({len(line) for line in table.splitlines()}) == 1  # columns stand in line
+    assert len({len(line) for line in table.splitlines()}) == 1  # columns are aligned
     assert "the ; cat ; sat" in written
     assert "the ; mat ; sat" in written
     assert "25,200,000" in written
