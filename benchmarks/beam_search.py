@@ -11,6 +11,7 @@ import argparse
 import statistics
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from pairs import median_ratio, time_pairs
@@ -93,6 +94,10 @@ def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
     return utterances, tokenizer, arpa
 
 
+def _outputs(log_probs, frames):
+    return SimpleNamespace(log_probs=log_probs, frames=frames)
+
+
 def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs=7):
     """Decodes all utterances with both, alternately, and prints times and word error rates.
 
@@ -119,7 +124,9 @@ def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs
         SpeechBrain's time over ours; WER of ``ours``, ``SpeechBrain`` and ``greedy``.
     """
     utterances = list(utterances)
-    beam = NgramBeam(tokenizer, arpa, width=width, weight=weight, bonus=bonus)
+    beam = NgramBeam(arpa, width=width, weight=weight, bonus=bonus).build(
+        SimpleNamespace(tokenizer=tokenizer)
+    )
     stock = CTCBeamSearcher(
         blank_index=tokenizer.blank,
         vocab_list=tokenizer.pieces,
@@ -137,7 +144,7 @@ def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs
         ]
 
     def ours():
-        decode("ours", lambda log_probs, frames: tokenizer.decode(beam(log_probs, frames)[0]))
+        decode("ours", lambda *each: tokenizer.decode(beam(_outputs(*each))[0]))
 
     def theirs():
         decode("SpeechBrain", lambda log_probs, frames: stock(log_probs)[0][0].text)

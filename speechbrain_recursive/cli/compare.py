@@ -28,12 +28,12 @@ def add_bins(analyses: _SubParsersAction) -> None:
 def _add_runs(parser):
     parser.add_argument("first", metavar="RUN_A", help="results folder")
     parser.add_argument("second", metavar="RUN_B", help="results folder; the same one for other loops")
-    parser.add_argument("--decoder", default="greedy", help="greedy (default), ngram or joint")
+    parser.add_argument("--decoder", help="name of a decoder (default: the first of RUN_A's report)")
     parser.add_argument(
         "--loops",
         nargs="+",
         metavar="N",
-        help="loop count of both, or one for each (default: those trained for)",
+        help="loop count, or another label of a depth: of both, or one for each (default: as trained)",
     )
     parser.add_argument("--split", help="one test set (default: all that both have)")
     parser.add_argument("--output_folder", metavar="FOLDER", help="default: RUN_B")
@@ -48,7 +48,7 @@ def _pairs(arguments):
     first, second = Path(arguments.first), Path(arguments.second)
     pairs = read_pairs(first, second, arguments.decoder, arguments.loops, arguments.split)
     folder = Path(arguments.output_folder or second)
-    legend = f"A: {first}, B: {second}; decoder: {arguments.decoder}"
+    legend = f"A: {first}, B: {second}; decoder: {pairs[0].decoder}"
     return pairs, lambda kind: folder / f"{kind}_{first.resolve().name}", legend
 
 
@@ -74,14 +74,14 @@ def _bins(arguments: Namespace, _: list[str]) -> None:
         found = compare_by_bins(pair)
         tokens = "characters" if pair.metric == "cer" else "words"
         titles = {"error": f"{pair.metric.upper()} % of A", "length": tokens}
-        parts.append(f"{pair.split}, loops {pair.loops[0]} (A) and {pair.loops[1]} (B)")
+        parts.append(f"{pair.split}, depth {pair.labels[0]} (A) and {pair.labels[1]} (B)")
         parts += [bins_table(found[kind], titles[kind], pair.metric) for kind in titles]
         panels = {f"{titles[kind]}, by utterance": found[kind] for kind in titles}
         image = path(f"bins_{pair.split}").with_suffix(".png")
         write_whole(image, change_by_bin(panels, pair.metric, f"{pair.split}: change from A to B"))
         parts.append(f"![{pair.split}]({image.name})")
-        results.append({"split": pair.split, "loops": list(pair.loops), **found})
-    about = {"first": arguments.first, "second": arguments.second, "decoder": arguments.decoder}
+        results.append({"split": pair.split, "labels": list(pair.labels), **found})
+    about = {"first": arguments.first, "second": arguments.second, "decoder": pairs[0].decoder}
     _write(path("bins"), "\n\n".join([*parts, NOTE]) + "\n", {**about, "results": results})
 
 

@@ -81,7 +81,7 @@ def estimate_ngram(text: str | Path | Iterable[str], arpa: str | Path, order: in
         raise UserError(f"no text to estimate an n-gram from at {text}")
     arpa = Path(arpa)
     arpa.parent.mkdir(parents=True, exist_ok=True)
-    part = arpa.with_name(arpa.name + ".part")
+    part = arpa.with_name(f"{arpa.name}.{os.getpid()}.part")  # processes may estimate at once
     lmplz = shutil.which("lmplz")
     if lmplz:
         _run_lmplz(lmplz, _sentences(text), part, order)

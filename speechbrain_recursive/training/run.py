@@ -130,7 +130,7 @@ def train(
         return None
     with MainProcessContext():  # waits for no other process: they are done
         _keep_best(brain, folder / "model.ckpt")
-        return brain.task.report(tests, train_manifests, command)
+        return brain.task.report(tests, command)
 
 
 def _fetch_ngram(hparams):

@@ -16,13 +16,15 @@ def runs(tmp_path):
         folder.mkdir()
         row = {"split": "test-clean", "decoder": "greedy", "reference": "A CAT SAT DOWN"}
         rows = [
-            row | {"loops": n, "id": f"u{i}", "hypothesis": hypothesis if i else "A CAT SAT DOWN"}
-            for n in (1, 4)
+            row | {"label": n, "id": f"u{i}", "hypothesis": hypothesis if i else "A CAT SAT DOWN"}
+            for n in ("1", "4")
             for i in range(9)
         ]
-        rows = [r | {"hypothesis": ""} if r["loops"] == 1 and name == "b" else r for r in rows]
+        rows = [r | {"hypothesis": ""} if r["label"] == "1" and name == "b" else r for r in rows]
         (folder / "hypotheses.json").write_text(json.dumps(rows))
-        results = [{"loops": n, "trained": n == 4, "wer": 1.0} for n in (1, 4)]
+        results = [
+            {"label": n, "decoder": "greedy", "trained": n == "4", "wer": 1.0} for n in ("1", "4")
+        ]
         (folder / "report.json").write_text(json.dumps({"results": results}))
         folders.append(folder)
     return folders
@@ -36,7 +38,7 @@ def test_compare_prints_and_writes(runs, capsys):
     assert (second / "compare_a.md").read_text() == printed[:-1]
     (row,) = json.loads((second / "compare_a.json").read_text())["results"]
     assert row["difference"]["points"] == pytest.approx(-100 * 8 / 36)
-    assert row["loops"] == ["4", "4"]
+    assert row["labels"] == ["4", "4"]
 
 
 def test_compare_a_run_with_itself_at_two_depths(runs, capsys, tmp_path):
@@ -44,7 +46,7 @@ def test_compare_a_run_with_itself_at_two_depths(runs, capsys, tmp_path):
     options = ["--loops", "1", "4", "--output_folder", str(tmp_path / "out")]
     assert main(["compare", second, second, *options]) == 0
     (row,) = json.loads((tmp_path / "out" / "compare_b.json").read_text())["results"]
-    assert (row["loops"], row["first"]["wer"], row["second"]["wer"]) == (["1", "4"], 100.0, 0.0)
+    assert (row["labels"], row["first"]["wer"], row["second"]["wer"]) == (["1", "4"], 100.0, 0.0)
     assert "-100.00 [-100.00, -100.00]" in capsys.readouterr().out
 
 

@@ -53,7 +53,8 @@ schedule: !apply:speechbrain_recursive.nn.schedule.bicycle
     linguistic_loops: 3
 eval_loops: [{{phonetic: 1, linguistic: 1}}]
 hooks:
-    phonetic: [!new:test_new_method.AverageAndPool]
+    phonetic:
+        - !new:test_new_method.AverageAndPool
 d_model: 16
 nhead: 2
 d_ffn: 32
