@@ -340,14 +340,14 @@ def test_modules_are_built_on_the_device_asked_for(files):
         (["stray"], "overrides are pairs of --key value, not: stray"),
         (["--loops", "1", "--seed"], "overrides are pairs of --key value, not: --loops 1 --seed"),
         ("stray", "overrides are pairs of --key value, not: stray"),
-        ({"loops": {"a": 1}}, "top.yaml: loops must be a whole number of at least 1, got {'a': 1}"),
-        ("loops: 0", "top.yaml: loops must be a whole number of at least 1, got 0"),
+        ({"loops": {"a": 1}}, "top.yaml: most must be a whole number of at least 1, got {'a': 1}"),
+        ("loops: 0", "top.yaml: most must be a whole number of at least 1, got 0"),
         ("seed: x", "top.yaml: invalid literal"),
         ("loops: !gone 1", "top.yaml: could not determine a constructor for the tag '!gone'"),
     ],
 )
 def test_a_bad_override_is_named(files, overrides, words):
-    policy = "policy: !new:speechbrain_recursive.nn.loops.Fixed\n  loops: !ref <loops>\n"
+    policy = "policy: !new:speechbrain_recursive.nn.loops.Growing\n  most: !ref <loops>\n"
     assert words in refused(files(top=f"seed: 1\nloops: 1\n{policy}"), overrides)
 
 
