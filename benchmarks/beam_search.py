@@ -99,7 +99,7 @@ def _outputs(log_probs, frames):
 
 
 def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs=7):
-    """Decodes all utterances with both, alternately, and prints times and word error rates.
+    """Decode all utterances with both, alternately, and print times and word error rates.
 
     Arguments
     ---------

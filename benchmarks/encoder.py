@@ -1,10 +1,10 @@
-"""The recursive encoder beside SpeechBrain's stock encoder of the same width and logical depth.
+"""Compare the recursive encoder with SpeechBrain's stock encoder of the same width and logical depth.
 
     python benchmarks/encoder.py
 
-{4,5,2,2}, 8 layers that make 24 steps, against 24 layers of their own: time of a forward pass and
-of a training step (forward, backward, SGD) in interleaved pairs, and the peak memory of a training
-step with and without recomputation, each from a process of its own.
+The schedule {4,5,2,2} runs 8 physical layers in 24 steps; the stock encoder has 24 layers. Forward
+passes and training steps (forward, backward, SGD) are timed in interleaved pairs. The peak memory of a
+training step, with and without recomputation, is measured in separate processes.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SCHEDULE = latent(n_recurrent=4, loops=5, n_prelude=2, n_coda=2)
 
 
 def encoder(width, attention, kind):
-    """The ``stock`` encoder, or ours as ``recursive`` or ``recomputed``."""
+    """Build the ``stock`` encoder, or ours as ``recursive`` or ``recomputed``."""
     torch.manual_seed(0)
     layers = len(SCHEDULE) if kind == "stock" else SCHEDULE.n_layers
     stock = TransformerEncoder(
@@ -40,7 +40,7 @@ def encoder(width, attention, kind):
 
 
 def inputs(width, attention, batch, frames):
-    """Hidden states [B, T, d] and, where attention is relative, positions."""
+    """Make hidden states [B, T, d] and, for relative attention, positions."""
     x = torch.randn(batch, frames, width, device=DEVICE)
     pos = RelPosEncXL(width).to(DEVICE)(x) if attention == "RelPosMHAXL" else None
     return {"src": x, "pos_embs": pos}

@@ -1,8 +1,8 @@
-"""Kill a training run at random moments, resume it each time, and compare its weights at the end.
+"""Kill a training run at random moments, resume it each time, and compare its final weights.
 
 The LibriSpeech recipe trains a narrow model on a small synthetic corpus, once undisturbed and once
-killed (SIGKILL) at moments drawn at random: while it sets up, amid a batch, amid a save. Both must end
-with the same weights to the bit.
+killed (SIGKILL) at random moments: during setup, during a batch and during a save. Both runs must end
+with bit-identical weights.
 
 > python benchmarks/kill_and_resume.py --kills 10
 """
@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 import torch._dynamo  # a second's work that every optimizer does: before the fork, not after it
 
-from speechbrain_recursive.data.synthetic import make_librispeech
-from speechbrain_recursive.training.asr import ASR
+from speechbrain_recursive.data.librispeech import LibriSpeech
+from speechbrain_recursive.training.brain import Brain
 
 RECIPE = Path(__file__).parents[1] / "recipes/LibriSpeech"
 STEPS, ACCUMULATION, INTERVAL = 30, 2, 4  # optimizer steps; batches in a step and between checkpoints
@@ -34,7 +34,7 @@ OPTIONS = {
     "d_ffn": 32,
     "max_batch_seconds": 8,
     "eval_loops": "[3]",
-    "joint_beam_size": 2,
+    "decoders": "{joint: {beam_size: 2}}",
     "number_of_steps": STEPS,
     "grad_accumulation_factor": ACCUMULATION,
     "ckpt_interval_minutes": 0,
@@ -50,14 +50,14 @@ def train(data_folder, output_folder, death=None):
     Arguments
     ---------
     data_folder, output_folder : pathlib.Path
-        Of the recipe.
+        The recipe's folders.
     death : tuple of (str, float), optional
-        When the child dies: see :func:`draw_death`.
+        When the child is killed, see :func:`draw_death`; never by default.
 
     Returns
     -------
     bool
-        Whether it lived to the end.
+        Whether it ran to the end.
     """
     child = os.fork()
     if child == 0:
@@ -84,20 +84,22 @@ def train(data_folder, output_folder, death=None):
 
 
 def draw_death(rng, kills):
-    """A random moment, such that `kills` of them leave something to train.
+    """Draw a random moment, early enough that `kills` of them leave something to train.
 
     Arguments
     ---------
     rng : random.Random
+        Source of randomness.
     kills : int
+        Number of kills planned.
 
     Returns
     -------
     str
         ``setup``, ``batch`` or ``save``.
     float
-        Seconds after the start; or the number of the batch and the fraction of a tenth of a second
-        after its start; or the number of a flush to the disk.
+        For ``setup``, seconds after the start. For ``batch``, the number of the batch, and as fraction
+        the tenths of a second after its start. For ``save``, the number of a flush to disk.
     """
     kind = rng.choices(["setup", "batch", "save"], [1, 4, 4])[0]
     batches = STEPS * ACCUMULATION // (kills + 1)
@@ -109,7 +111,7 @@ def draw_death(rng, kills):
 
 
 def doom(kind, moment):
-    """Let this process kill itself at a moment from :func:`draw_death`."""
+    """Make this process kill itself at a moment from :func:`draw_death`."""
 
     def kill():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -129,7 +131,7 @@ def doom(kind, moment):
         timer(moment, kill)
     elif kind == "batch":
         late = 0.1 * (moment % 1)
-        ASR.fit_batch = before(ASR.fit_batch, "batch", lambda: timer(late, kill))
+        Brain.fit_batch = before(Brain.fit_batch, "batch", lambda: timer(late, kill))
     elif kind == "save":
         os.fsync = before(os.fsync, "save", kill)
 
@@ -141,7 +143,7 @@ def timer(seconds, act):
 
 
 def main(argv=None):
-    """Print each kill and the verdict; the exit code is 1 if the weights differ."""
+    """Print each kill and the result; the exit code is 1 if the weights differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1234, help="of the moments")
@@ -150,7 +152,7 @@ def main(argv=None):
     torch.set_num_threads(1)  # one order of sums
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        data = make_librispeech(folder / "corpus", n_train=24, n_dev=2, n_test=2)
+        data = LibriSpeech().synthesize(folder / "corpus", n_train=24, n_dev=2, n_test=2)
         start = time.perf_counter()
         if not train(data, folder / "whole"):
             sys.exit("the undisturbed run was killed by something else")

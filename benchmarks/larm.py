@@ -1,12 +1,12 @@
-"""LARM's looped rotary blocks beside SpeechBrain's stock encoder with rotary attention.
+"""Compare LARM's looped rotary blocks with SpeechBrain's stock encoder with rotary attention.
 
     python benchmarks/larm.py [--compile] [--bf16] [--dropout 0.1]
 
-4 blocks in 3 loops against 12 layers of their own, on a padded batch: time of a forward pass and of a
-training step (forward, backward, SGD) in interleaved pairs, and the peak memory of a training step, each
-from a process of its own. ``--compile`` compiles the layers of both sides. The stock layers are pre-norm
-with GELU. Dropout is off: the stock layers apply it to attention weights as well, which takes their
-attention off the fused kernel, and compiled training with it ends in a corrupted heap (torch 2.11).
+Ours run 4 blocks in 3 loops; the stock encoder has 12 layers, pre-norm with GELU. On a padded batch,
+forward passes and training steps (forward, backward, SGD) are timed in interleaved pairs, and the peak
+memory of a training step is measured in separate processes. ``--compile`` compiles the layers of both.
+Dropout is off by default: the stock layers also apply it to attention weights, which rules out the fused
+attention kernel, and compiled training with it ends in a corrupted heap (torch 2.11).
 """
 
 import argparse
@@ -25,7 +25,7 @@ SCHEDULE = cycle(4, loops=3)
 
 
 def encoder(width, dropout, compiled, kind):
-    """``larm`` or ``stock``."""
+    """Build ``larm`` or ``stock``."""
     torch.manual_seed(0)
     sizes = {"d_model": width, "nhead": max(1, width // 64), "d_ffn": 4 * width, "dropout": dropout}
     if kind == "larm":
@@ -47,7 +47,7 @@ def encoder(width, dropout, compiled, kind):
 
 
 def inputs(width, batch, frames):
-    """Hidden states [B, T, d], and padding: the last row has half the frames."""
+    """Make hidden states [B, T, d] and a padding mask; the last row has half the frames."""
     real = torch.linspace(frames, frames // 2, batch, device=DEVICE).round()
     return {
         "src": torch.randn(batch, frames, width, device=DEVICE, requires_grad=True),

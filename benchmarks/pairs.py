@@ -1,7 +1,7 @@
-"""Timing two callables side by side, and the peak memory of one in a process of its own.
+"""Time two callables in interleaved pairs, and measure the peak memory of one in a separate process.
 
-Pairs are interleaved and their order alternates, so that a machine that slows down, warms up or
-is shared slows both alike; what is reported is the ratio within pairs, never one time alone.
+The order within pairs alternates, so that whatever else slows down the machine affects both alike. The
+result is the ratio within pairs, not the times themselves.
 """
 
 import ctypes
@@ -42,13 +42,13 @@ def time_pairs(
     Arguments
     ---------
     first, second : callable
-        Called with no arguments. Work on a GPU is waited for.
+        Called without arguments. Timing waits for work on a GPU.
     pairs : int
         Timed calls of each.
     warmup : int
-        Calls of each before any is timed.
+        Calls of each before timing starts.
     clock : callable
-        Seconds.
+        Returns the time in seconds.
 
     Returns
     -------
@@ -76,13 +76,13 @@ def time_pairs(
 def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
     """Median of the ratios within pairs, with its 95% confidence interval.
 
-    The interval runs between order statistics of the ratios, chosen by the binomial distribution
-    of how many lie below the true median. It assumes nothing of how times are distributed.
+    The interval lies between two order statistics of the ratios. These follow from the binomial
+    distribution of the number of ratios below the true median, so no distribution of times is assumed.
 
     Arguments
     ---------
     numerators, denominators : sequence of float
-        Times of each pair, at least six pairs: fewer cannot carry an interval.
+        Times of each pair. At least six pairs are needed for a 95% interval.
 
     Returns
     -------
@@ -101,18 +101,18 @@ def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
 
 
 def peak_memory(build: Callable[..., Callable[[], object]], *args) -> int:
-    """Bytes that a call needs beyond what stood when it began, measured in a fresh process.
+    """Measure in a fresh process how many bytes a call allocates on top of its model and inputs.
 
     Arguments
     ---------
     build : callable
-        Function at the top of a module, run in the new process with `args`; it returns the
-        callable to measure, with its model and inputs made.
+        Function at the top level of a module. The new process calls it with `args`; it builds model and
+        inputs and returns the callable to measure.
 
     Returns
     -------
     int
-        On a GPU the allocator's peak; without one the peak of the resident set.
+        On a GPU, the peak of the allocator; otherwise, the peak of the resident set.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def peak_memory(build: Callable[..., Callable[[], object]], *args) -> int:
 
 def _measure(sender, build: Callable, args: tuple):
     if not torch.cuda.is_available():
-        # glibc: what building has freed goes back at once, or a part of the peak would hide in it.
+        # glibc: return freed memory at once; otherwise part of the peak would reuse it.
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**16)
     step = build(*args)
     if torch.cuda.is_available():
@@ -145,8 +145,8 @@ def _measure(sender, build: Callable, args: tuple):
         _wait()
         sender.send(torch.cuda.max_memory_allocated() - before)
         return
-    # Linux: forget the peak of building. `ru_maxrss` would not do, since a process inherits it
-    # from the one that started it and cannot set it back.
+    # Linux: reset the peak after building. `ru_maxrss` cannot be reset, and a process inherits it from
+    # its parent.
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     step()

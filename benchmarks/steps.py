@@ -1,8 +1,8 @@
-"""Encoders beside each other: time of a forward pass and of a training step, and memory of the step.
+"""Compare encoders: time of a forward pass and of a training step, and peak memory of the step.
 
-A benchmark brings ``encoder(kind)``, which builds a model, and ``inputs(batch, frames)``, which makes
-its keyword arguments on :data:`DEVICE`: functions at the top of a module or partials of such, since
-memory is measured in a process of its own.
+A benchmark defines ``encoder(kind)``, which builds a model, and ``inputs(batch, frames)``, which makes
+its keyword arguments on :data:`DEVICE`. Both are functions at the top level of a module, or partials of
+such functions, because memory is measured in a separate process.
 """
 
 import statistics
@@ -14,7 +14,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def forward(encoder, inputs, kind, batch, frames, bf16=False):
-    """A callable that encodes in eval, without gradient."""
+    """Make a callable that encodes in eval mode, without gradients."""
     model = encoder(kind).to(DEVICE).eval()
     arguments = inputs(batch, frames)
 
@@ -27,9 +27,10 @@ def forward(encoder, inputs, kind, batch, frames, bf16=False):
 
 
 def training_step(encoder, inputs, kind, batch, frames, bf16=False):
-    """A callable that makes one training step: forward, backward, SGD.
+    """Make a callable that runs one training step: forward, backward, SGD.
 
-    One step of few frames is made here, so that what is compiled is compiled; it leaves no gradients.
+    A first step on few frames is run here, so that layers to be compiled are compiled. Its gradients are
+    removed.
     """
     model = encoder(kind).to(DEVICE).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
@@ -38,7 +39,7 @@ def training_step(encoder, inputs, kind, batch, frames, bf16=False):
         optimizer.zero_grad()
         with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
             output = model(**arguments)[0]
-        # no plain mean, which the final norm would hold constant
+        # not a plain mean, which the final norm would keep constant
         (output * torch.linspace(-1, 1, output.shape[-1], device=DEVICE)).mean().backward()
         optimizer.step()
 
@@ -49,21 +50,22 @@ def training_step(encoder, inputs, kind, batch, frames, bf16=False):
 
 
 def compare(encoder, inputs, kinds, batch, frames, bf16=False, pairs=15, memory=True):
-    """Print the time ratios of the first kind to the second, and the peak memory of every kind.
+    """Print the time ratios of the first kind to the second and the peak memory of every kind.
 
     Arguments
     ---------
     encoder, inputs : callable
-        See the head of this module.
+        See this module's docstring.
     kinds : sequence of str
-        What ``encoder`` is asked for.
+        Arguments of ``encoder``.
     batch, frames : int
+        Size of the inputs.
     bf16 : bool
-        Under autocast to bfloat16.
+        Whether to run under autocast to bfloat16.
     pairs : int
         Timed calls of each of the two.
     memory : bool
-        Whether memory is measured.
+        Whether to measure memory.
     """
     sizes = (batch, frames, bf16)
     for build in (forward, training_step):

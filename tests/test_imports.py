@@ -1,4 +1,4 @@
-"""Imports run one way, in no circle, and the schedule stays free of torch."""
+"""Imports run one way, in no circle, and schedule and depth stay free of torch."""
 
 import ast
 import subprocess
@@ -95,10 +95,11 @@ def test_no_import_cycle():
     assert cycle(PACKAGE) == []
 
 
-def test_schedule_imports_no_torch():
-    code = "import sys, speechbrain_recursive.nn.schedule; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("module", ["schedule", "depth"])
+def test_depth_as_data_imports_no_torch(module):
+    code = f"import sys, speechbrain_recursive.nn.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
-    names = imports("speechbrain_recursive.nn.schedule", PACKAGE / "nn" / "schedule.py")
+    names = imports(f"speechbrain_recursive.nn.{module}", PACKAGE / "nn" / f"{module}.py")
     assert not {name for name in names if name.split(".")[0] == "torch"}
 
 

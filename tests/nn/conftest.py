@@ -227,7 +227,7 @@ class NoFrontEnd(torch.nn.Module):
 
 @pytest.fixture
 def ours():
-    """``ours(schedule, family, attention, ...)``: our parts in the sizes of ``theirs``, of other weights."""
+    """``ours(schedule, family, attention, ...)``: our parts in the sizes of ``theirs``."""
 
     def build(schedule, family="transformer", attention="regularMHA", hooks=None, **options):
         torch.manual_seed(1)

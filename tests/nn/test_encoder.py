@@ -196,9 +196,7 @@ class TestExits:
         assert torch.equal(trace.state.x, whole), "exits change nothing"
         if "adaptive" not in hooks:
             sums = {round(float(each.x.abs().sum()), 3) for each in trace.exits.values()}
-            assert len(sums) == len(exits) - len(depth.schedule.loops) + 1, (
-                "all but the run itself differ"
-            )
+            assert len(sums) == len(exits) - len(depth.schedule.loops) + 1, "but for the run itself"
 
     def test_pooling_of_the_block_before_and_of_the_exits_own(self, stock, batch, tally, pool):
         """The old exits started again at the block's entry: with the frames and memory of that."""

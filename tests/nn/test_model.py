@@ -1,4 +1,4 @@
-"""From waveform to log-probabilities, an utterance is what it is alone, whatever the batch."""
+"""From waveform to log-probabilities: what is asked for and no more, and each utterance as if alone."""
 
 import math
 from dataclasses import replace
@@ -11,32 +11,41 @@ from speechbrain.nnet.CNN import Conv1d
 from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
-from speechbrain_recursive.nn.asr import RecursiveTransformerASR
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.conditioning.depth import Clock
+from speechbrain_recursive.nn.conditioning.feedback import PosteriorFeedback
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.embed import FilterbankEmbedding
+from speechbrain_recursive.nn.encoder import RecursiveEncoder
+from speechbrain_recursive.nn.heads import CTCHead, Seq2SeqHead
+from speechbrain_recursive.nn.hooks import Hook
+from speechbrain_recursive.nn.layers import stock_layers
 from speechbrain_recursive.nn.loops import Proportional
 from speechbrain_recursive.nn.model import ASRModel
-from speechbrain_recursive.nn.schedule import bicycle, latent
-from speechbrain_recursive.nn.state import Hook
+from speechbrain_recursive.nn.positions import positions_for
+from speechbrain_recursive.nn.request import Request, Run
+from speechbrain_recursive.nn.schedule import bicycle, latent, unfold
 
 # Seconds of audio, ten encoder frames, and one; the last but one rounds badly as a relative length.
 SAMPLES = [30000, 160 * 38 + 77, 160, 21111, 29999, 16000]
 TOKENS = torch.tensor([[1, 5, 6, 7]])
 SCHEDULE = latent(1, 3, 1, 1)
+BOTH = Request(["ctc", "seq2seq"])
 CASES = {
-    "transformer": ("regularMHA", "fixed_abs_sine", None, None),
-    "transformer-rope": ("RoPEMHA", None, Conv1d, None),
-    "conformer": ("RelPosMHAXL", None, None, None),
-    "conformer-chunks": ("RelPosMHAXL", None, None, DynChunkTrainConfig(4, 2)),
-    "conformer-regular-chunks": ("regularMHA", "fixed_abs_sine", None, DynChunkTrainConfig(4, 1)),
-    "conformer-rope-chunks": ("RoPEMHA", None, None, DynChunkTrainConfig(4, 2)),
-    "branchformer": ("RelPosMHAXL", None, Conv1d, None),
-    "branchformer-regular": ("regularMHA", "fixed_abs_sine", None, None),
+    "transformer": ("regularMHA", None, None),
+    "transformer-rope": ("RoPEMHA", Conv1d, None),
+    "conformer": ("RelPosMHAXL", None, None),
+    "conformer-chunks": ("RelPosMHAXL", None, DynChunkTrainConfig(4, 2)),
+    "conformer-regular-chunks": ("regularMHA", None, DynChunkTrainConfig(4, 1)),
+    "conformer-rope-chunks": ("RoPEMHA", None, DynChunkTrainConfig(4, 2)),
+    "branchformer": ("RelPosMHAXL", Conv1d, None),
+    "branchformer-regular": ("regularMHA", None, None),
 }
 
 
-def build(name, decoder_layers=1, norm_type="sentence", schedule=SCHEDULE, hooks=None):
+def build(name, decoder=True, schedule=SCHEDULE, hooks=None, after=None, heads=None):
     torch.manual_seed(0)
-    attention, table, conv, _ = CASES[name]
+    attention, conv, _ = CASES[name]
     width = 16
     shape = {"out_channels": [4, 4], "kernel_sizes": [3, 3]}
     if conv is not None:
@@ -44,25 +53,28 @@ def build(name, decoder_layers=1, norm_type="sentence", schedule=SCHEDULE, hooks
     frontend = ConvolutionFrontEnd(
         (None, None, 40), 2, 1, strides=[2, 2], dilations=[1, 1], residuals=[False] * 2, **shape
     )
-    transformer = RecursiveTransformerASR(
-        12,
+    embed = FilterbankEmbedding(
+        Fbank(n_mels=40),
+        InputNormalization(norm_type="sentence"),
+        frontend,
         40 if conv is None else width,
-        schedule,
-        hooks,
-        d_model=width,
-        nhead=2,
-        d_ffn=32,
-        num_decoder_layers=decoder_layers,
+        width,
+        positions=positions_for(attention, width),
+    )
+    sizes = {"nhead": 2, "d_ffn": 32}
+    layers = stock_layers(
+        schedule.n_layers,
+        width,
         encoder_module=name.split("-")[0],
         attention_type=attention,
-        positional_encoding=table,
         kernel_size=31,
         csgu_linear_units=24,
-        normalize_before=True,
-        causal=False,
+        **sizes,
     )
-    normalize = InputNormalization(norm_type=norm_type)
-    model = ASRModel(Fbank(n_mels=40), normalize, frontend, transformer, width, 12)
+    heads = {"ctc": CTCHead(width, 12), **(heads or {})}
+    if decoder:
+        heads["seq2seq"] = Seq2SeqHead(width, 12, num_layers=1, **sizes)
+    model = ASRModel(embed, RecursiveEncoder(layers, schedule, hooks), heads, after)
     for parameter_name, parameter in model.named_parameters():
         if "conv" in parameter_name and parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
@@ -82,20 +94,23 @@ def padded(waves):
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("loops", [1, 4, torch.tensor([1, 4, 3, 2, 3, 1])], ids=["1", "4", "rows"])
 def test_padding_is_exact(name, loops):
-    model, chunks = build(name), CASES[name][3]
+    model, chunks = build(name), CASES[name][2]
     wavs, wav_lens = padded(utterances())
-    tokens = TOKENS.expand(len(SAMPLES), -1)
+    tokens = {"tokens_bos": TOKENS.expand(len(SAMPLES), -1)}
+    wanted = BOTH | Request(taps=[1, 2])
     with torch.no_grad():
-        batched = model(wavs, wav_lens, tokens, loops, taps=[1, 2], dynchunktrain_config=chunks)
+        depth = model.depth(loops)
+        batched = model(wavs, wav_lens, tokens, depth, wanted, dynchunktrain_config=chunks)
         for row, wave in enumerate(utterances()):
-            own = loops if isinstance(loops, int) else int(loops[row])
-            alone = model(wave[None], torch.ones(1), TOKENS, own, taps=[1], dynchunktrain_config=chunks)
+            depth = model.depth(loops if isinstance(loops, int) else int(loops[row]))
+            tokens = {"tokens_bos": TOKENS}
+            alone = model(wave[None], torch.ones(1), tokens, depth, wanted, dynchunktrain_config=chunks)
             n = int(batched.frames[row])
             assert alone.log_probs.shape[1] == n == int(alone.frames)
             for seen, expected in [
                 (batched.log_probs[row, :n], alone.log_probs[0]),
                 (batched.encoded[row, :n], alone.encoded[0]),
-                (batched.taps[1][row, :n], alone.taps[1][0]),
+                (batched.taps[1].x[row, :n], alone.taps[1].x[0]),
                 (batched.decoded[row], alone.decoded[0]),
             ]:
                 torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
@@ -104,15 +119,16 @@ def test_padding_is_exact(name, loops):
 
 def test_the_length_strategy_gives_each_utterance_its_own_count():
     """In a batch of mixed durations, in training as in evaluation."""
-    model, policy, waves = build("transformer"), Proportional(5, max_seconds=2.0), utterances()
-    seconds = torch.tensor([len(wave) / 16000 for wave in waves])
-    for counts in (policy(0, 100, seconds), policy.at_inference(seconds)):
-        assert counts.tolist() == [5, 1, 1, 4, 5, 3]
+    model = build("transformer", schedule=latent(1, 5, 1, 1))
+    policy, waves = Proportional(max_seconds=2.0), utterances()
+    seconds = [len(wave) / 16000 for wave in waves]
+    for depth in (policy(model.schedule, 0, 100, seconds), policy.at_inference(model.schedule, seconds)):
+        assert depth.by_row("recurrent") == (5, 1, 1, 4, 5, 3)
         with torch.no_grad():
-            batched = model(*padded(waves), loops=counts)
+            batched = model(*padded(waves), depth=depth)
             for row, wave in enumerate(waves):
-                own = math.ceil(5 * len(wave) / 16000 / 2)
-                alone = model(wave[None], torch.ones(1), loops=own)
+                own = model.depth(math.ceil(5 * len(wave) / 16000 / 2))
+                alone = model(wave[None], torch.ones(1), depth=own)
                 n = int(batched.frames[row])
                 torch.testing.assert_close(
                     batched.log_probs[row, :n], alone.log_probs[0], atol=1e-4, rtol=0
@@ -122,14 +138,14 @@ def test_the_length_strategy_gives_each_utterance_its_own_count():
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_do_not_depend_on_padding(name):
     """Padded frames bring neither their own gradient nor NaN into the parameters'."""
-    model, chunks = build(name), CASES[name][3]
+    model, chunks = build(name), CASES[name][2]
     waves = utterances()[:3]
 
     def loss(waves):
-        output = model(*padded(waves), loops=4, dynchunktrain_config=chunks)
+        output = model(*padded(waves), depth=model.depth(4), dynchunktrain_config=chunks)
         return sum(row[:n, 3].sum() for row, n in zip(output.log_probs, output.frames, strict=True))
 
-    parameters = list(model.transformer.encoder.layers.parameters())
+    parameters = list(model.encoder.layers.parameters())
     seen = torch.autograd.grad(loss(waves), parameters, allow_unused=True)
     expected = torch.autograd.grad(sum(loss([wave]) for wave in waves), parameters, allow_unused=True)
     for one, other in zip(seen, expected, strict=True):
@@ -138,50 +154,38 @@ def test_gradients_do_not_depend_on_padding(name):
             torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
 
 
-def test_frame_counts_are_absolute_where_relative_ones_round_wrongly():
-    model = build("transformer")
-    lengths = torch.arange(1600, 32000, 480)
-    wav_lens = lengths.float() / 31999
-    assert (wav_lens.double() * 31999 < lengths).any(), "cutting off would lose a frame"
-    _, frames = model.features(torch.zeros(len(lengths), 31999), wav_lens)
-    assert frames.tolist() == [1 + n // 160 for n in lengths.tolist()]
-
-
-def test_other_rows_do_not_change_a_features_normalization():
-    model = build("transformer")
-    wavs, wav_lens = padded(utterances())
-    features, frames = model.features(wavs, wav_lens)
-    for row, wave in enumerate(utterances()):
-        alone, count = model.features(wave[None], torch.ones(1))
-        assert count == frames[row] == alone.shape[1]
-        torch.testing.assert_close(features[row, :count], alone[0], atol=1e-4, rtol=1e-4)
-
-
-def test_refuses_a_normaliser_whose_statistics_would_not_travel():
-    with pytest.raises(ValueError, match="norm_type is global"):
-        build("transformer", norm_type="global")
-
-
 def test_outputs():
     model = build("transformer")
     wavs, wav_lens = padded(utterances())
-    out = model(wavs, wav_lens, TOKENS.expand(6, -1), loops=2, taps=model.schedule.ends("prelude"))
+    wanted = BOTH | Request(taps=model.schedule.ends("prelude"))
+    out = model(wavs, wav_lens, {"tokens_bos": TOKENS.expand(6, -1)}, model.depth(2), wanted)
     assert out.log_probs.dtype == torch.float32
     torch.testing.assert_close(out.log_probs.exp().sum(-1), torch.ones(out.log_probs.shape[:2]))
     torch.testing.assert_close(out.decoded.exp().sum(-1), torch.ones(6, 4))
     assert list(out.taps) == [0]
-    last = model.schedule.ends("coda")
-    tapped = model(wavs, wav_lens, taps=last)
-    posteriors = model.readout(tapped.taps[last[0]]).log_softmax(-1)
+    assert out.depth == Depth.of(SCHEDULE, 2)
+    assert torch.equal(out.features[0], model.embed.features(wavs, wav_lens)[0])
+    assert out.features[1].tolist() == [1 + n // 160 for n in SAMPLES]
+    (last,) = model.schedule.ends("coda")
+    tapped = model(wavs, wav_lens, request=Request(["ctc"], taps=[last]))
+    posteriors = tapped.taps[last].readout(tapped.taps[last].x).log_softmax(-1)
     torch.testing.assert_close(posteriors, tapped.log_probs)
     assert model(wavs, wav_lens).decoded is None
 
 
 def test_without_a_decoder_it_is_ctc_alone():
-    model = build("transformer", decoder_layers=0)
-    out = model(*padded(utterances()), tokens_bos=TOKENS.expand(6, -1))
+    model = build("transformer", decoder=False)
+    out = model(*padded(utterances()), {"tokens_bos": TOKENS.expand(6, -1)})
     assert out.decoded is None
-    assert not [name for name in model.state_dict() if "seq_lin" in name or "decoder" in name]
+    assert list(out.heads) == ["ctc"]
+    assert not [name for name in model.state_dict() if "seq2seq" in name or "decoder" in name]
+    with pytest.raises(UserError, match=r"no head 'seq2seq', which .* reads; it has ctc"):
+        model(*padded(utterances()), request=Request(["seq2seq"]))
+
+
+def test_a_head_without_its_targets():
+    with pytest.raises(ValueError, match="head 'seq2seq' needs the targets tokens_bos"):
+        build("transformer")(*padded(utterances()), request=Request(["seq2seq"]))
 
 
 def test_augmentation_sees_features_and_their_lengths():
@@ -203,8 +207,9 @@ def test_bf16_autocast_gives_float_posteriors_and_finite_gradients():
     with torch.autocast("cpu", torch.bfloat16):
         out = model(
             *padded(utterances()),
-            TOKENS.expand(6, -1),
-            loops=torch.tensor([1, 4, 3, 2, 3, 1]),
+            {"tokens_bos": TOKENS.expand(6, -1)},
+            model.depth([1, 4, 3, 2, 3, 1]),
+            BOTH,
             dynchunktrain_config=DynChunkTrainConfig(4, 2),
         )
     assert out.log_probs.dtype == out.decoded.dtype == torch.float32
@@ -218,25 +223,9 @@ def test_under_autocast_the_state_keeps_the_type_of_the_weights(name):
     """So that what hooks add does not change it on the way, which rows that rejoin could not bear."""
     model = build(name, hooks={"recurrent": [Clock(2, 16)]}).train()
     with torch.autocast("cpu", torch.bfloat16):
-        out = model(*padded(utterances()), loops=torch.tensor([1, 4, 3, 2, 3, 1]), taps=range(6))
-    assert {x.dtype for x in out.taps.values()} == {torch.float32}
-
-
-@pytest.mark.parametrize("name", ["transformer", "conformer", "branchformer"])
-def test_an_exit_is_a_run_of_so_many_loops(name):
-    """The coda and the head read it as if the loop had been the last."""
-    model, waves = build(name), padded(utterances())
-    steps = model.schedule.ends("recurrent")
-    with torch.no_grad():
-        out = model(*waves, taps=[0], exits=steps)
-        assert sorted(out.exits) == list(steps) == [1, 2, 3]
-        assert list(out.taps) == [0]
-        for loop, step in enumerate(steps, start=1):
-            expected = model(*waves, loops=loop)
-            for seen, own, n in zip(out.exits[step], expected.log_probs, out.frames, strict=True):
-                torch.testing.assert_close(seen[:n], own[:n], atol=1e-5, rtol=0)
-    assert out.exits[1].dtype == torch.float32
-    assert not torch.allclose(out.exits[1], out.exits[3], atol=1e-2)
+        depth = model.depth([1, 4, 3, 2, 3, 1])
+        out = model(*padded(utterances()), depth=depth, request=Request(taps=range(6)))
+    assert {tap.x.dtype for tap in out.taps.values()} == {torch.float32}
 
 
 class Halve(Hook):
@@ -244,21 +233,235 @@ class Halve(Hook):
         return replace(state, x=state.x / 2)
 
 
-def test_an_exit_runs_what_follows_its_block_at_each_rows_own_count():
-    model = build("conformer", 0, schedule=bicycle(2, 2, 2, 3), hooks={"phonetic": [Halve()]})
-    waves = padded(utterances())
-    own = {"linguistic": torch.tensor([1, 3, 2, 2, 1, 3])}
-    (first, _) = model.schedule.ends("phonetic")
-    with torch.no_grad():
-        found = model(*waves, loops=own, exits=[first]).exits[first]
-        expected = model(*waves, loops={"phonetic": 1, **own})
-    for seen, alone, n in zip(found, expected.log_probs, expected.frames, strict=True):
-        torch.testing.assert_close(seen[:n], alone[:n], atol=1e-5, rtol=0)
+class TestExits:
+    """What an exit gives is what a run gives that really stops there."""
+
+    def exits(self, depth, block="recurrent"):
+        made = depth.schedule.loops[block]
+        return {depth.stop(block, loops): Request(["ctc"]) for loops in range(1, made + 1)}
+
+    @pytest.mark.parametrize("name", ["transformer", "conformer", "branchformer"])
+    def test_is_a_run_of_so_many_loops(self, name):
+        """The coda and the head read it as if the loop had been the last."""
+        model, waves = build(name), padded(utterances())
+        exits = self.exits(model.depth())
+        with torch.no_grad():
+            out = model(*waves, request=Request(["ctc"], taps=[0], exits=exits))
+            assert [exit.loops for exit in out.exits] == [1, 2, 3]
+            assert list(out.taps) == [0]
+            for loops, (exit, found) in enumerate(out.exits.items(), start=1):
+                assert found.depth == exit
+                expected = model(*waves, depth=model.depth(loops))
+                for seen, own, n in zip(found.log_probs, expected.log_probs, out.frames, strict=True):
+                    torch.testing.assert_close(seen[:n], own[:n], atol=1e-5, rtol=0)
+        first, _, last = out.exits.values()
+        assert first.log_probs.dtype == torch.float32
+        assert not torch.allclose(first.log_probs, last.log_probs, atol=1e-2)
+
+    def test_runs_what_follows_its_block_at_each_rows_own_count(self):
+        hooks = {"phonetic": [Halve()]}
+        model = build("conformer", decoder=False, schedule=bicycle(2, 2, 2, 3), hooks=hooks)
+        waves = padded(utterances())
+        own = {"linguistic": [1, 3, 2, 2, 1, 3]}
+        depth = model.depth(own)
+        exit = depth.stop("phonetic", 1)
+        assert exit == model.depth({"phonetic": 1, **own})
+        with torch.no_grad():
+            found = model(*waves, depth=depth, request=Request(exits={exit: Request(["ctc"])}))
+            expected = model(*waves, depth=exit)
+        found = found.exits[exit].log_probs
+        for seen, alone, n in zip(found, expected.log_probs, expected.frames, strict=True):
+            torch.testing.assert_close(seen[:n], alone[:n], atol=1e-5, rtol=0)
+
+    def test_of_pooled_and_remembered_states(self, tally, pool):
+        """Their frames are fewer, in outputs and heads."""
+        hooks = {"*": [tally()], "head": [pool()], "phonetic": [pool()], "linguistic": [tally(), pool()]}
+        model = build("conformer", schedule=bicycle(2, 2, 2, 3), hooks=hooks)
+        waves, tokens = padded(utterances()), {"tokens_bos": TOKENS.expand(6, -1)}
+        for request in (None, {"phonetic": [1, 2, 2, 1, 1, 2], "linguistic": [1, 3, 2, 2, 1, 3]}):
+            depth = model.depth(request)
+            wanted = {}
+            for block in ("phonetic", "linguistic"):
+                wanted |= dict.fromkeys(self.exits(depth, block), BOTH)
+            with torch.no_grad():
+                out = model(*waves, tokens, depth, Request(exits=wanted))
+                for exit, found in out.exits.items():
+                    expected = model(*waves, tokens, exit, BOTH)
+                    assert found.frames.tolist() == expected.frames.tolist()
+                    assert found.frames[0] == 6, "47 frames, halved three times"
+                    for seen, own, n in zip(
+                        found.log_probs, expected.log_probs, found.frames, strict=True
+                    ):
+                        torch.testing.assert_close(seen[:n], own[:n], atol=1e-5, rtol=0)
+                    torch.testing.assert_close(found.decoded, expected.decoded, atol=1e-5, rtol=0)
+
+    def test_feedback_reads_the_ctc_head(self):
+        feedback = PosteriorFeedback(12, 16)
+        torch.nn.init.normal_(feedback.project.weight)
+        model = build("transformer", hooks={"recurrent": [feedback]})
+        waves, exits = padded(utterances()), self.exits(model.depth())
+        with torch.no_grad():
+            out = model(*waves, request=Request(exits=exits))
+            for exit, found in out.exits.items():
+                expected = model(*waves, depth=exit)
+                for seen, own, n in zip(found.log_probs, expected.log_probs, out.frames, strict=True):
+                    torch.testing.assert_close(seen[:n], own[:n], atol=1e-5, rtol=0)
+        del model.heads["ctc"]
+        with pytest.raises(ValueError, match="needs a model with a CTC head"):
+            model(*waves, request=Request())
+
+    def test_at_full_depth_it_is_the_output(self):
+        model, waves = build("transformer"), padded(utterances())
+        depth = model.depth()
+        out = model(*waves, request=Request(["ctc"], exits={depth: Request(["ctc"])}))
+        assert out.exits[depth].log_probs is out.log_probs
+        assert out.exits[depth].state is out.state
+        assert model(*waves).exits == {}
+
+    def test_distributed_training_finds_their_tensors(self, tmp_path):
+        """DDP searches outputs for tensors: an exit that were the outputs themselves would never end."""
+        model, waves = build("transformer").train(), padded(utterances())
+        store = f"file://{tmp_path}/store"
+        torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+        try:
+            parallel = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
+            request = Request(["ctc"], exits=self.exits(model.depth()))
+            whole = model(*waves, request=request)
+            assert not any(exit is whole for exit in whole.exits.values()), "DDP would hang"
+            out = parallel(*waves, request=request)
+            sum(exit.log_probs[..., 1].sum() for exit in out.exits.values()).backward()
+        finally:
+            torch.distributed.destroy_process_group()
+        assert model.encoder.layers[1].norm1.norm.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize(("block", "step"), [("coda", 4), ("recurrent", 3), ("prelude", 0)])
-def test_the_exit_at_the_end_of_a_block_is_the_output(block, step):
-    model, waves = build("transformer"), padded(utterances())
-    out = model(*waves, exits=model.schedule.ends(block))
-    assert out.exits[step] is out.log_probs
-    assert model(*waves).exits == {}
+class Sum(torch.nn.Module):
+    """A part behind the encoder: one frame for each utterance."""
+
+    def forward(self, state):
+        x = state.x.masked_fill(state.pad[..., None], 0.0).sum(1, keepdim=True)
+        return state.remember(gone=state.frames).resize(x, torch.ones_like(state.frames))
+
+
+class Word(CTCHead):
+    """A head that reads it."""
+
+    reads = "sum"
+    targets = ("word",)
+
+
+class TestWhatIsAsked:
+    """The model computes that and no more."""
+
+    @pytest.fixture
+    def model(self, recording):
+        model = build("transformer", after={"sum": Sum()}, heads={"word": Word(16, 12)})
+        parts = {"embed": model.embed, "sum": model.after["sum"], **model.heads}
+        self.calls = {name: recording(part) for name, part in parts.items()}
+        self.calls |= {f"layer {i}": recording(layer) for i, layer in enumerate(model.encoder.layers)}
+        return model
+
+    def counts(self):
+        found = {name: len(calls) for name, calls in self.calls.items() if calls}
+        for calls in self.calls.values():
+            calls.clear()
+        return found
+
+    def run(self, model, request=None, depth=None, **targets):
+        with torch.no_grad():
+            return model(*padded(utterances()), targets, depth, request)
+
+    def test_by_default_every_head_that_needs_no_targets(self, model):
+        out = self.run(model, tokens_bos=TOKENS.expand(6, -1))
+        assert list(out.heads) == ["ctc"]
+        layers = {"layer 0": 1, "layer 1": 3, "layer 2": 1}
+        assert self.counts() == {"embed": 1, "ctc": 1, "sum": 1, **layers}
+
+    def test_heads(self, model):
+        targets = {"tokens_bos": TOKENS.expand(6, -1), "word": torch.zeros(6)}
+        layers = {"layer 0": 1, "layer 1": 3, "layer 2": 1}
+        for heads in ([], ["ctc"], ["seq2seq"], ["word", "ctc"]):
+            out = self.run(model, Request(heads), **targets)
+            assert sorted(out.heads) == sorted(heads)
+            assert self.counts() == {"embed": 1, "sum": 1, **layers, **dict.fromkeys(heads, 1)}
+            assert (out.taps, out.exits, out.runs, out.teachers) == ({}, {}, {}, {})
+
+    def test_a_head_reads_the_part_that_it_names(self, model):
+        out = self.run(model, Request(["ctc", "word"]), word=torch.zeros(6))
+        assert out.heads["ctc"].shape == (6, 47, 12)
+        assert out.heads["word"].shape == (6, 1, 12)
+        assert list(out.states) == ["encoder", "sum"]
+        assert out.frames.tolist() == [47, 10, 1, 33, 47, 26]
+        assert out.state.frames.tolist() == [1] * 6
+        assert out.state.memory["gone"].tolist() == out.frames.tolist()
+        word = model.heads["word"].linear(out.state.x).log_softmax(-1)
+        assert torch.equal(out.heads["word"], word)
+
+    def test_exits(self, model):
+        first = model.depth().stop("recurrent", 1)
+        full = model.depth()
+        wanted = {first: Request(["ctc"]), full: Request(["ctc"])}
+        out = self.run(model, Request(["ctc"], exits=wanted))
+        assert list(out.exits) == [first, full]
+        assert self.counts() == {
+            **{"embed": 1, "ctc": 2, "sum": 2},
+            **{"layer 0": 1, "layer 1": 3, "layer 2": 2},
+        }
+        out = self.run(model, Request(exits={first: Request()}))
+        assert out.heads == out.exits[first].heads == {}
+        assert "ctc" not in self.counts()
+
+    def test_runs_share_one_embedding(self, model):
+        deep, other = model.depth(5), Depth(unfold(3, 4, path=(0,)))
+        inner = other.stop("layer0", 1)
+        request = Request(
+            ["ctc"],
+            runs={
+                "deep": Run(deep, Request(taps=[5])),
+                "other": Run(other, Request(["ctc"], exits={inner: Request(["ctc"])})),
+            },
+        )
+        out = self.run(model, request)
+        assert self.counts() == {
+            **{"embed": 1, "ctc": 3, "sum": 4},
+            **{"layer 0": 1 + 1 + 2, "layer 1": 3 + 5 + 1 + 1, "layer 2": 1 + 1 + 1 + 1},
+        }
+        assert list(out.runs) == ["deep", "other"]
+        assert out.runs["deep"].heads == {}
+        assert out.runs["other"].depth == other
+        alone = self.run(model, Request(["ctc"], taps=[5]), deep)
+        assert torch.equal(out.runs["deep"].taps[5].x, alone.taps[5].x)
+        alone = self.run(model, depth=other)
+        assert torch.equal(out.runs["other"].log_probs, alone.log_probs)
+        alone = self.run(model, depth=inner)
+        assert torch.equal(out.runs["other"].exits[inner].log_probs, alone.log_probs)
+        assert torch.equal(out.log_probs, self.run(model).log_probs)
+
+    def test_each_run_has_a_layer_dropout_of_its_own(self, monkeypatch):
+        model, draws, rand = build("transformer").train(), [], torch.rand
+        model.encoder.layerdrop_prob = 0.5
+        monkeypatch.setattr(torch, "rand", lambda *size, **kw: draws.append(size) or rand(*size, **kw))
+        exit = model.depth().stop("recurrent", 1)
+        wanted = Request(["ctc"], exits={exit: Request(["ctc"])})
+        self.run(model, wanted | Request(runs={"deep": Run(model.depth(5), wanted)}), model.depth())
+        assert draws == [(5,), (7,)]
+
+    def test_a_run_may_not_exit_where_it_does_not_pass(self, model):
+        with pytest.raises(ValueError, match="is not an exit of"):
+            self.run(model, Request(exits={model.depth(4): Request(["ctc"])}))
+
+
+def test_parts_are_all_there_is():
+    model = build("transformer", after={"sum": Sum()}, heads={"word": Word(16, 12)})
+    parts = model.parts()
+    assert list(parts) == ["encoder", "embed", "sum", "ctc head", "word head", "seq2seq head"]
+    counts = [sum(p.numel() for p in part.parameters()) for part in parts.values()]
+    assert sum(counts) == sum(p.numel() for p in model.parameters())
+
+
+def test_schedule_depth_and_sample_rate():
+    model = build("transformer")
+    assert model.schedule == SCHEDULE
+    assert model.depth() == Depth(SCHEDULE)
+    assert model.depth(7) == Depth.of(SCHEDULE, 7)
+    assert model.sample_rate == 16000

@@ -88,7 +88,7 @@ def test_a_transformer_alone_leaves_front_end_and_output_layers(stock, model):
 
 
 def test_from_a_file_for_every_family(theirs, ours, asr_kind, tmp_path):
-    """Every weight of the stock transformer has its place, and nothing but output layers is left over."""
+    """Every weight of the stock transformer has its place; only output layers are left over."""
     theirs = theirs(3, *asr_kind)
     torch.save(theirs.state_dict(), tmp_path / "model.ckpt")
     model = ours(standard(3), *asr_kind)

@@ -8,6 +8,9 @@ import torch
 from speechbrain.nnet.losses import ctc_loss
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.request import Request
+from speechbrain_recursive.nn.schedule import cycle
 from speechbrain_recursive.objectives.ctc import CTC
 from speechbrain_recursive.objectives.lengths import token_counts
 
@@ -107,9 +110,13 @@ def test_a_repeat_in_the_padding_is_no_repeat(make_case):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_promoted(make_case, dtype):
     outputs, batch = make_case(ROWS, FRAMES)
-    outputs.log_probs = outputs.log_probs.detach().to(dtype).requires_grad_()
+    outputs.heads["ctc"] = outputs.log_probs.detach().to(dtype).requires_grad_()
     loss = CTC()(outputs, batch)["ctc"]
     loss.backward()
     assert loss.dtype == torch.float32
-    outputs.log_probs = outputs.log_probs.detach().float()
+    outputs.heads["ctc"] = outputs.log_probs.detach().float()
     assert torch.equal(loss.detach(), CTC()(outputs, batch)["ctc"])
+
+
+def test_needs_its_head():
+    assert CTC().needs(Depth(cycle(1, 2))) == Request(["ctc"])

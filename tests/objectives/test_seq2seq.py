@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.request import Request
+from speechbrain_recursive.nn.schedule import cycle
 from speechbrain_recursive.objectives.seq2seq import Seq2Seq
 
 ROWS, FRAMES = [[1, 2], [2, 1, 2, 2], [1]], [2, 4, 2]
@@ -67,18 +70,20 @@ def test_token_zero_is_a_token(make_case, smoothing):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_half_precision_is_promoted(make_case, dtype, smoothing):
     outputs, batch = make_case(ROWS, FRAMES)
-    outputs.decoded = outputs.decoded.detach().to(dtype).requires_grad_()
+    outputs.heads["seq2seq"] = outputs.decoded.detach().to(dtype).requires_grad_()
     loss = Seq2Seq(smoothing)(outputs, batch)["seq2seq"]
     loss.backward()
     assert loss.dtype == torch.float32
-    outputs.decoded = outputs.decoded.detach().float()
+    outputs.heads["seq2seq"] = outputs.decoded.detach().float()
     assert torch.equal(loss.detach(), Seq2Seq(smoothing)(outputs, batch)["seq2seq"])
 
 
-def test_wrong_settings_are_refused(make_case):
-    outputs, batch = make_case(ROWS, FRAMES)
-    outputs.decoded = None
-    with pytest.raises(UserError, match="needs a model with a decoder"):
-        Seq2Seq()(outputs, batch)
-    with pytest.raises(UserError, match=r"label_smoothing: 1\.0"):
-        Seq2Seq(1.0)
+def test_needs_its_head():
+    """A model without a decoder refuses the request: see tests/nn/test_model.py."""
+    assert Seq2Seq().needs(Depth(cycle(1, 2))) == Request(["seq2seq"])
+
+
+@pytest.mark.parametrize("smoothing", [1.0, -0.1])
+def test_wrong_settings_are_refused(smoothing):
+    with pytest.raises(UserError, match=f"label_smoothing: {smoothing}"):
+        Seq2Seq(smoothing)
