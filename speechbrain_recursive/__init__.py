@@ -1,3 +1,46 @@
 """Speech recognition models that use the same few encoder layers again and again, on SpeechBrain."""
 
-__version__ = "0.1.0"
+from importlib import import_module
+
+_PUBLIC = {
+    "nn.schedule": (
+        "Block",
+        "Schedule",
+        "standard",
+        "cycle",
+        "sequence",
+        "latent",
+        "head_tail",
+        "bicycle",
+        "unfold",
+        "unfold_paths",
+    ),
+    "nn.depth": ("Depth",),
+    "nn.encoder": ("RecursiveEncoder",),
+    "nn.hooks": ("Hook",),
+    "nn.state": ("State",),
+    "nn.model": ("ASRModel",),
+    "nn.request": ("Outputs", "Request", "Run"),
+    "objectives.objective": ("Objective",),
+    "decoding.decoder": ("Decoder",),
+    "data.corpus": ("Corpus",),
+    "training.teachers": ("Teacher", "TrainedTeacher"),
+    "training.run": ("train",),
+    "inference.transcribe": ("Transcriber",),
+    "errors": ("UserError",),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+__version__ = "0.2.0"
+
+
+def __getattr__(name):
+    """Import a public name when it is first used, so that schedules need no torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted({*globals(), *_HOME})

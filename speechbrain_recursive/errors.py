@@ -1,24 +1,24 @@
-"""The one exception that a command prints as a single line, without a traceback."""
+"""The exception that commands print as one line, without a traceback."""
 
 import textwrap
 
 
 class UserError(ValueError):
-    """Something the person at the keyboard can mend: a wrong path, key, file or value.
+    """A mistake that the user can correct, such as a wrong path, key, file or value.
 
-    The message is one line that names the thing and says what to do.
+    The message is one line that names the cause and says what to do.
     """
 
 
-def one_line(text, width=600):
-    """A message, perhaps PyTorch's of many lines, as one line that is cut at a width.
+def one_line(text: object, width: int = 600) -> str:
+    """Join the lines of a message and shorten it.
 
     Arguments
     ---------
     text : object
-        What has a text, such as an exception.
+        The message, or an exception.
     width : int
-        Characters at most.
+        Maximum number of characters.
 
     Returns
     -------

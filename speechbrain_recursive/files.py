@@ -1,16 +1,18 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files."""
 
 import os
 from pathlib import Path
 
 
-def write_whole(path, content):
-    """Write a file beside its place and move it there, so that no reader ever sees a part of it.
+def write_whole(path: str | Path, content: str | bytes) -> Path:
+    """Write a file atomically, so that no reader sees a part of it.
+
+    The content is written to a temporary file in the same folder, which then replaces `path`.
 
     Arguments
     ---------
     path : str or pathlib.Path
-        The file; its folder is made where it is missing.
+        The file. Its folder is created if it does not exist.
     content : str or bytes
         Text is written as UTF-8.
 

@@ -1,38 +1,107 @@
 """HyperPyYAML files that state only what differs from the files they build on.
 
-A file may name others under ``base`` (a path or a list of paths, relative to itself). They are merged
-in that order and the file's own keys come last; tags and references (``!new:``, ``!ref``) work across
-all of them, since merging happens before anything is resolved.
+A file may name others under ``base``, a path or a list of paths relative to itself. Bases are merged in
+order, each into those before it, then the file's own keys, then the command line, all by the rule in
+:mod:`speechbrain_recursive.merging`. References are resolved after that, so they work across files.
 """
 
 import difflib
-import io
+import random
 import re
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
+import numpy as np
 import torch
 from hyperpyyaml import load_hyperpyyaml
-from hyperpyyaml.core import recursive_update, resolve_references
-from ruamel.yaml import YAML
+from hyperpyyaml.core import resolve_references
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from speechbrain_recursive.errors import UserError, one_line
+from speechbrain_recursive.merging import (
+    Overrides,
+    dump,
+    merge_trees,
+    parse,
+    parse_overrides,
+    references,
+    yaml_error,
+)
 
-# What constructors raise at arguments that they cannot take.
-_CANNOT_BUILD = (ValueError, TypeError, AttributeError, ImportError, AssertionError, RuntimeError)
+# What constructors raise on arguments that they do not accept, and YAML on unknown tags.
+_CANNOT_BUILD = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    AssertionError,
+    RuntimeError,
+    YAMLError,
+)
 
 
-def read(path, overrides=None):
+def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
+    """Merge a YAML file with its bases and overrides, without resolving references.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    overrides : str, list of str or dict, optional
+        See :func:`parse_overrides`.
+
+    Returns
+    -------
+    dict
+        By top-level key, with the tags of HyperPyYAML.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, not valid YAML or its own base, or an override names a key that no file
+        has.
+    """
+    tree = _add_file(CommentedMap(), Path(path), ())
+    overrides = parse_overrides(overrides)
+    for key in overrides:
+        if key not in tree:
+            near = difflib.get_close_matches(str(key), tree, n=1)
+            hint = f"; did you mean --{near[0]}?" if near else ""
+            raise UserError(f"{path} has no key '{key}' to override{hint}")
+    return merge_trees(tree, overrides, path)
+
+
+def _add_file(tree: Mapping[str, Any], path: Path, above: tuple[Path, ...]) -> Mapping[str, Any]:
+    """Merge a file's bases and then its own keys into a tree; `above` are the files that build on it."""
+    if not path.is_file():
+        raise UserError(f"{path} is not there" + (f" (base of {above[-1]})" if above else ""))
+    if path in above:
+        raise UserError(f"{path} is its own base")
+    try:
+        own = parse(path.read_text(encoding="utf-8")) or {}
+    except YAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {yaml_error(error)}") from error
+    if not isinstance(own, dict):
+        raise UserError(f"{path} holds no keys and values")
+    bases = own.pop("base", [])
+    for base in bases if isinstance(bases, list) else [bases]:
+        tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path))
+    return merge_trees(tree, own, path)
+
+
+def read(path: str | Path, overrides: Overrides = None) -> str:
     """Merge a YAML file with its bases and overrides and resolve its references.
 
     Arguments
     ---------
     path : str or pathlib.Path
         The file.
-    overrides : str or dict, optional
-        Values that replace the files' own, by top-level key; YAML text if a string.
+    overrides : str, list of str or dict, optional
+        See :func:`parse_overrides`.
 
     Returns
     -------
@@ -42,39 +111,43 @@ def read(path, overrides=None):
     Raises
     ------
     UserError
-        If a file is missing or no YAML, or an override names a key that no file has.
+        If :func:`merge` raises it, or a reference or placeholder cannot be resolved.
     """
-    tree = merge(path)
-    overrides = parse_overrides(overrides) if isinstance(overrides, str) else overrides or {}
-    for key in overrides:
-        if key not in tree:
-            near = difflib.get_close_matches(key, tree, n=1)
-            hint = f"; did you mean --{near[0]}?" if near else ""
-            raise UserError(f"{path} has no key '{key}' to override{hint}")
-    text = io.StringIO()
+    tree = merge(path, overrides)
+    before, text = None, dump(tree)
     try:
-        recursive_update(tree, overrides)
-        YAML().dump(tree, text)
-        return resolve_references(text.getvalue()).getvalue()
+        while text != before:  # a reference to a later reference takes HyperPyYAML another pass
+            before, text = text, resolve_references(text).getvalue()
+        if any(references(parse(text))):
+            raise RecursionError
+    except RecursionError as error:
+        raise UserError(f"{path}: references form a circle") from error
     except (KeyError, ValueError, TypeError) as error:
-        missing = re.search(r"'(\w+)' is a !PLACEHOLDER", str(error))
-        if missing:
-            raise UserError(f"{path} leaves {missing[1]} open: give it with --{missing[1]}") from error
-        raise UserError(f"{path}: {_one_line(error)}") from error
+        said = _one_line(error)
+        if open_key := re.search(r"'(\w+)' is a !PLACEHOLDER", said):
+            raise UserError(f"{path} leaves {open_key[1]} open: give it with --{open_key[1]}") from error
+        if gone := re.search(r'reference "(.+)" is not valid', said):
+            users = (
+                key for key, value in references(tree) if re.search(f"<{re.escape(gone[1])}[.>]", value)
+            )
+            said = f"{next(users, 'something')} refers to {gone[1]}, which does not exist or was removed"
+        raise UserError(f"{path}: {said}") from error
+    return text
 
 
-def load(path, overrides=None, device=None):
+def load(
+    path: str | Path, overrides: Overrides = None, device: str | None = None
+) -> tuple[dict[str, Any], str]:
     """Build what a YAML file describes.
 
-    The random generators are seeded with the file's ``seed`` first, so that initial weights depend on
-    nothing else.
+    Initial weights depend on the file's ``seed`` alone, and the caller's random state does not change.
 
     Arguments
     ---------
     path : str or pathlib.Path
         The file.
-    overrides : str or dict, optional
-        See :func:`read`.
+    overrides : str, list of str or dict, optional
+        See :func:`parse_overrides`.
     device : str, optional
         Where modules are built; ``meta`` takes no memory.
 
@@ -92,14 +165,28 @@ def load(path, overrides=None, device=None):
     """
     text = read(path, overrides)
     try:
-        torch.manual_seed(YAML().load(text).get("seed", 0))
-        with torch.device(device) if device else nullcontext():
+        with _seeded(int(parse(text).get("seed", 0))), torch.device(device) if device else nullcontext():
             return load_hyperpyyaml(text), text
     except _CANNOT_BUILD as error:
         raise UserError(f"{path}: {_one_line(error)}") from error
 
 
-def load_trained(folder):
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the generators of Python, NumPy and PyTorch, and restore their states afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def load_trained(folder: str | Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Build the model of a results folder with the weights that were evaluated.
 
     Arguments
@@ -117,7 +204,7 @@ def load_trained(folder):
     Raises
     ------
     UserError
-        If the folder holds no finished run, or its weights are not those of its YAML.
+        If the folder holds no finished run, or its weights do not fit its YAML.
     """
     folder = Path(folder)
     weights = folder / "model.ckpt"
@@ -128,8 +215,8 @@ def load_trained(folder):
     return hparams["model"].eval(), hparams
 
 
-def load_weights(path, into):
-    """Read a state dict and hand it on.
+def load_weights(path: str | Path, into: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    """Read a state dict and pass it on.
 
     Arguments
     ---------
@@ -141,104 +228,21 @@ def load_weights(path, into):
     Raises
     ------
     UserError
-        If the file is missing, holds something else, or its keys or shapes are not the model's.
+        If the file is missing or holds something else, or its keys or shapes do not match the model's.
     """
     if not Path(path).is_file():
         raise UserError(f"{path} is not there")
     try:
         into(torch.load(path, map_location="cpu", weights_only=True))
     except RuntimeError as error:
-        # a line each of what is missing, what is unexpected and what has another shape
+        # one line each for missing keys, unexpected keys and other shapes
         said = "; ".join(one_line(line, width=300) for line in str(error).splitlines()[1:] or [error])
         raise UserError(f"{path} does not hold this model's weights: {one_line(said, 900)}") from error
     except (UnpicklingError, EOFError, LookupError, TypeError) as error:
         raise UserError(f"{path} holds no weights") from error
 
 
-def parse_overrides(overrides):
-    """Overrides as a dict.
-
-    Arguments
-    ---------
-    overrides : str
-        YAML text, a line for each top-level key.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    UserError
-        If it is no such text, or a key stands in it twice.
-
-    Example
-    -------
-    >>> dict(parse_overrides("loops: 8"))
-    {'loops': 8}
-    """
-    try:
-        tree = YAML().load(overrides) or {}
-    except YAMLError as error:
-        raise UserError(f"the overrides are no valid YAML: {_one_line(error)}") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"overrides are pairs of --key value, not: {overrides}")
-    return tree
-
-
-def merge(path, above=()):
-    """The tree of a YAML file and its bases, before anything is resolved.
-
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        The file.
-    above : tuple of pathlib.Path
-        Files that it is a base of.
-
-    Returns
-    -------
-    dict
-        By top-level key, with the tags of HyperPyYAML.
-
-    Raises
-    ------
-    UserError
-        If a file is missing, no YAML, or its own base.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} is not there" + (f" (base of {above[-1]})" if above else ""))
-    if path in above:
-        raise UserError(f"{path} is its own base")
-    try:
-        tree = YAML().load(path.read_text(encoding="utf-8")) or {}
-    except YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {_one_line(error)}") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} holds no keys and values")
-    bases = tree.pop("base", [])
-    merged = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        merged = _update(merged, merge((path.parent / base).resolve(), (*above, path)))
-    return _update(merged, tree)
-
-
-def _update(tree, changes):
-    """Replace values, or merge them where both are plain mappings."""
-    if not tree:
-        return changes
-    for key, value in changes.items():
-        both = _is_plain(value) and _is_plain(tree.get(key))
-        tree[key] = _update(tree[key], value) if both else value
-    return tree
-
-
-def _is_plain(value):
-    return isinstance(value, dict) and getattr(getattr(value, "tag", None), "value", None) is None
-
-
-def _one_line(error):
-    if isinstance(error, MarkedYAMLError):
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
+def _one_line(error: Exception) -> str:
+    if isinstance(error, MarkedYAMLError):  # its line is one of the merged text
+        return str(error.problem)
     return one_line(" ".join(str(arg) for arg in error.args))

@@ -85,7 +85,7 @@ def lm(librispeech, run_recipe, tmp_path_factory):
         "data_folder": librispeech,
         "output_folder": folder,
         "corpus": "{train_splits: [train-clean-100], test_splits: [test-clean]}",
-        "tokenizer": '{token_type: char, characters: "\'ABCDEFGHIJKLMNOPQRSTUVWXYZ", size: null}',
+        "tokenizer": '{characters: "\'ABCDEFGHIJKLMNOPQRSTUVWXYZ", size: null}',
         "model": "{num_encoder_layers: 2, d_model: 16, nhead: 2, d_ffn: 32}",
         "max_batch_tokens": 400,
         "number_of_steps": 2,

@@ -1,10 +1,14 @@
-"""YAML files merge, and every mistake in them is one line that names it."""
+"""YAML files merge by one rule, and every mistake in them is one line that names it."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load, load_trained, load_weights, read
+from speechbrain_recursive.hparams import load, load_trained, load_weights, merge, read
+from speechbrain_recursive.merging import dump
 
 
 @pytest.fixture
@@ -56,11 +60,186 @@ def test_references_and_tags_work_across_files(files):
     assert load(files(whole=text))[0]["layer"].weight.shape == (6, 3)
 
 
-def test_plain_mappings_merge_and_tagged_ones_are_replaced(files):
-    low = "plain: {a: 1, b: 1}\nbuilt: !new:collections.Counter\n  a: 1\n  b: 1\n"
-    top = "base: low.yaml\nplain: {b: 2}\nbuilt: !new:collections.Counter\n  b: 2\n"
-    hparams = load(files(low=low, top=top))[0]
-    assert hparams == {"plain": {"a": 1, "b": 2}, "built": {"b": 2}}
+# base, change, what the two give
+MERGES = {
+    "a plain mapping merges at every level": (
+        "a: {b: {c: 1, d: 1}, e: 1}",
+        "a: {b: {c: 2}}",
+        "a: {b: {c: 2, d: 1}, e: 1}",
+    ),
+    "a plain mapping merges into arguments and keeps the tag": (
+        "a: !new:collections.Counter {b: 1, c: 1}",
+        "a: {b: 2}",
+        "a: !new:collections.Counter {b: 2, c: 1}",
+    ),
+    "arguments of arguments": (
+        "a: {b: !name:x.Y {c: !new:x.Z {d: 1, e: 1}}}",
+        "a: {b: {c: {e: 2}}}",
+        "a: {b: !name:x.Y {c: !new:x.Z {d: 1, e: 2}}}",
+    ),
+    "a plain mapping gives arguments to an object without any": (
+        "a: !name:torch.nn.GELU",
+        "a: {approximate: tanh}",
+        "a: !name:torch.nn.GELU {approximate: tanh}",
+    ),
+    "another class replaces": (
+        "a: !name:torch.optim.AdamW {lr: 0.1, eps: 1.0}",
+        "a: !name:torch.optim.Adam {lr: 0.2}",
+        "a: !name:torch.optim.Adam {lr: 0.2}",
+    ),
+    "the same class replaces": (
+        "a: !name:torch.optim.Adam {lr: 0.1, eps: 1.0}",
+        "a: !name:torch.optim.Adam {lr: 0.2}",
+        "a: !name:torch.optim.Adam {lr: 0.2}",
+    ),
+    "another kind replaces": ("a: !new:x.Y {b: 1}", "a: !apply:x.Y {c: 1}", "a: !apply:x.Y {c: 1}"),
+    "a tagged value replaces a plain mapping": (
+        "a: {b: {c: 1}}",
+        "a: {b: !new:x.Y {d: 1}}",
+        "a: {b: !new:x.Y {d: 1}}",
+    ),
+    "a plain value replaces an object": ("a: !new:x.Y {b: 1}", "a: null", "a: null"),
+    "a mapping replaces a plain value": (
+        "a: null\nb: 1",
+        "a: {c: 1}\nb: {d: 1}",
+        "a: {c: 1}\nb: {d: 1}",
+    ),
+    "a mapping replaces a placeholder": ("a: !PLACEHOLDER", "a: {b: 1}", "a: {b: 1}"),
+    "a list replaces": ("a: [{b: 1}, 2]", "a: [{c: 1}]", "a: [{c: 1}]"),
+    "a key is removed": ("a: 1\nb: 1", "a: !remove", "b: 1"),
+    "an inner key is removed": ("a: {b: {c: 1, d: 1}}", "a: {b: {c: !remove}}", "a: {b: {d: 1}}"),
+    "an argument is removed": (
+        "a: !new:x.Y {b: 1, c: 1}",
+        "a: {b: !remove, c: 2}",
+        "a: !new:x.Y {c: 2}",
+    ),
+    "what an alias shares is changed in one place": (
+        "a: &x {b: {c: 1}}\nd: *x",
+        "a: {b: {c: 2}}",
+        "a: {b: {c: 2}}\nd: {b: {c: 1}}",
+    ),
+    "a key that YAML's << brings is removed": (
+        "a: &x {b: 1, c: 1}\nd: {<<: *x}",
+        "d: {b: !remove}",
+        "a: {b: 1, c: 1}\nd: {c: 1}",
+    ),
+    "anchors of two files may have one name": (
+        "a: &x {c: 1}\nb: 1\nd: *x\ne: 1",
+        "b: &x {c: 2}\ne: *x",
+        "a: {c: 1}\nb: {c: 2}\nd: {c: 1}\ne: {c: 2}",
+    ),
+}
+
+
+def untangled(tree):
+    """A tree as nested pairs of tag and content."""
+    tag = getattr(getattr(tree, "tag", None), "value", None)
+    if isinstance(tree, dict):
+        return tag, {key: untangled(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return tag, [untangled(value) for value in tree]
+    return tag, getattr(tree, "value", tree)
+
+
+@pytest.mark.parametrize("change_by", ["file", "command line"])
+@pytest.mark.parametrize(("base", "change", "merged"), MERGES.values(), ids=MERGES.keys())
+def test_files_and_command_line_merge_by_one_rule(files, base, change, merged, change_by):
+    expected = untangled(merge(files(expected=merged)))
+    if change_by == "file":
+        tree = merge(files(low=base, top=f"base: low.yaml\n{change}\n"))
+    else:
+        tree = merge(files(low=base), change)
+    assert untangled(tree) == expected
+    assert untangled(merge(files(again=dump(tree)))) == expected
+
+
+def test_a_shared_object_stays_one(files):
+    text = "a: &x !new:collections.Counter {b: 1}\nc: *x\n"
+    hparams = load(files(low=text, top="base: low.yaml\nd: 1\n"))[0]
+    assert hparams["a"] is hparams["c"]
+
+
+def test_merging_leaves_the_overrides_alone(files):
+    path = files(top="a: {b: {c: 1}}\nd: 1\n")
+    overrides = {"a": {"b": {"e": 1}}, "d": {"f": 1}}
+    first = load(path, overrides)[0]
+    assert overrides == {"a": {"b": {"e": 1}}, "d": {"f": 1}}
+    assert load(path, overrides)[0] == first == {"a": {"b": {"c": 1, "e": 1}}, "d": {"f": 1}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("gone: !remove", "gone"),
+        ("a: {gone: !remove}", "there is no key 'a[gone]' to remove"),
+        ("b: {c: {gone: !remove}}", "there is no key 'b[c][gone]' to remove"),
+        ("a: !new:collections.Counter {c: !remove}", "there is no key 'a[c]' to remove"),
+        ("d: {e: 1}", "a plain mapping cannot merge into 'd', which is !ref <b>"),
+        ("f: {e: 1}", "a plain mapping cannot merge into 'f', which is !apply:len"),
+    ],
+)
+def test_what_cannot_be_merged_is_named(files, change, words):
+    low = "a: !new:collections.Counter {c: 1}\nb: 1\nd: !ref <b>\nf: !apply:len [[1]]\n"
+    assert words in refused(files(low=low, top=f"base: low.yaml\n{change}\n"))
+    assert words in refused(files(low=low), change)
+
+
+def test_a_base_changes_and_removes_what_the_bases_before_it_have(files):
+    task = "a: !new:collections.Counter {b: 1, c: 1}\nd: 1\n"
+    method = "a: {b: !remove, c: 2}\nd: !remove\n"
+    path = files(task=task, method=method, top="base: [task.yaml, method.yaml]\na: {e: 3}\n")
+    assert load(path)[0] == {"a": {"c": 2, "e": 3}}
+    assert "method.yaml: there is no key 'a[b]'" in refused(
+        files(top="base: [method.yaml, task.yaml]\na: {}\n")
+    )
+
+
+def test_a_key_can_be_removed_once(files):
+    files(low="a: 1\nb: 1\n", middle="base: low.yaml\na: !remove\n")
+    assert load(files(top="base: middle.yaml\nb: 2\n"))[0] == {"b": 2}
+    message = refused(files(top="base: middle.yaml\na: !remove\n"))
+    assert message.endswith("top.yaml: there is no key 'a' to remove")
+
+
+@pytest.mark.parametrize(
+    ("user", "removed", "words"),
+    [
+        ("b: {c: [!ref <a>]}", "a: !remove", "b[c][0] refers to a, which"),
+        ("b: !ref x/<a[c]>", "a: {c: !remove}", "b refers to a[c], which"),
+        ("b: !ref <a.real>", "a: !remove", "b refers to a, which"),
+    ],
+)
+def test_a_removed_key_that_is_referred_to_is_named_with_its_user(files, user, removed, words):
+    low = f"ab: 1\na: {{c: 1}}\nother: !ref <ab>\n{user}\n"
+    for path, overrides in (
+        (files(low=low), removed),
+        (files(top=f"base: low.yaml\n{removed}\n"), None),
+    ):
+        assert words in refused(path, overrides)
+
+
+def test_a_reference_may_refer_to_a_later_reference(files):
+    assert load(files(top="a: [!ref <b>]\nb: !ref <c>\nc: !ref <d>\nd: 3\n"))[0]["a"] == [3]
+
+
+@pytest.mark.parametrize("first", ["tokenizer", "n_tokens"])
+def test_a_number_of_tokens_comes_from_the_tokenizer(files, first):
+    texts = {
+        "tokenizer": "tokenizer: !new:collections.UserString\n    seq: !ref <characters>\n",
+        "n_tokens": "n_tokens: !apply:len [!ref <tokenizer>]\nvocabulary: !ref <n_tokens>\n",
+    }
+    text = texts.pop(first) + "".join(texts.values())
+    text += "layer: !new:torch.nn.Linear\n    in_features: !ref <n_tokens>\n    out_features: 1\n"
+    low, top = f"characters: ABC\n{text}", "base: low.yaml\nlast: {n: [!ref <vocabulary>]}\n"
+    hparams, merged = load(files(low=low, top=top), "characters: ABCDE")
+    assert hparams["n_tokens"] == hparams["vocabulary"] == hparams["layer"].in_features == 5
+    assert hparams["last"] == {"n": [5]}
+    assert load(files(again=merged))[0]["n_tokens"] == 5
+
+
+def test_an_object_in_a_list_keeps_its_arguments(files):
+    text = "a: [!new:collections.Counter {b: 1}]\n"
+    assert load(files(top=text))[0] == {"a": [{"b": 1}]}
 
 
 def test_a_list_may_hold_references(files):
@@ -71,6 +250,19 @@ def test_overrides_come_last_and_reach_references(files):
     path = files(low="a: 1\nb: !ref <a>\n", top="base: low.yaml\nc: {d: 1, e: 1}\n")
     assert load(path, {"a": 5})[0]["b"] == 5
     assert load(path, "a: 5\nc: {d: 2}")[0] == {"a": 5, "b": 5, "c": {"d": 2, "e": 1}}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["--a", "5", "--b={c: x=y, d: !remove}"],
+        ["--a=1", "--b", "{c: 3}", "--a=5", "--b", "{c: x=y, d: !remove}"],
+        "a: 1\nb: 1\na: 5\nb: {c: x=y, d: !remove}",
+    ],
+)
+def test_the_last_of_repeated_overrides_counts(files, overrides):
+    path = files(top="a: !ref <b>\nb: {c: 1, d: 1, e: 1}\n")
+    assert load(path, overrides)[0] == {"a": 5, "b": {"c": "x=y", "e": 1}}
 
 
 def test_a_placeholder_is_open_until_it_is_given(files):
@@ -88,6 +280,51 @@ def test_weights_depend_on_the_seed_alone(files):
     assert not torch.equal(first, load(path, {"seed": 2})[0]["layer"].weight)
 
 
+RANDOM = """
+seed: 1
+python: !apply:random.random
+numpy: !apply:numpy.random.random_sample
+torch: !apply:torch.rand [2]
+"""
+
+
+def draw(device="cpu"):
+    """The next number of each generator."""
+    return random.random(), np.random.random_sample(), torch.rand(1, device=device).item()
+
+
+def seed_all():
+    random.seed(3)
+    np.random.seed(3)
+    torch.manual_seed(3)
+
+
+def test_loading_leaves_the_random_state_alone(files):
+    path = files(top=RANDOM)
+    seed_all()
+    expected = draw()
+    seed_all()
+    first = load(path)[0]
+    assert draw() == expected
+    again = load(path)[0]  # from another state
+    assert (first["python"], first["numpy"]) == (again["python"], again["numpy"])
+    assert torch.equal(first["torch"], again["torch"])
+    seed_all()
+    refused(files(bad=f"{RANDOM}bad: !new:torch.nn.Linear\n"))
+    assert draw() == expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_loading_leaves_the_random_state_of_cuda_alone(files):
+    path = files(top=RANDOM)
+    seed_all()
+    expected = draw("cuda")
+    seed_all()
+    first = load(path, device="cuda")[0]["torch"]
+    assert draw("cuda") == expected
+    assert torch.equal(first, load(path, device="cuda")[0]["torch"])
+
+
 def test_modules_are_built_on_the_device_asked_for(files):
     path = files(top="layer: !new:torch.nn.Linear\n  in_features: 2\n  out_features: 2\n")
     assert load(path, device="meta")[0]["layer"].weight.is_meta
@@ -100,15 +337,17 @@ def test_modules_are_built_on_the_device_asked_for(files):
         ({"n_loops": 3}, "top.yaml has no key 'n_loops' to override; did you mean --loops?"),
         ({"zzz": 3}, "top.yaml has no key 'zzz' to override"),
         ("loops: [1", "the overrides are no valid YAML: line 1"),
-        ("loops: 1\nloops: 2", 'found duplicate key "loops"'),
+        (["stray"], "overrides are pairs of --key value, not: stray"),
+        (["--loops", "1", "--seed"], "overrides are pairs of --key value, not: --loops 1 --seed"),
         ("stray", "overrides are pairs of --key value, not: stray"),
-        ({"loops": {"a": 1}}, "top.yaml: Expected to update a mapping"),
-        ("loops: 0", "top.yaml: loops must be a whole number of at least 1, got 0"),
+        ({"loops": {"a": 1}}, "top.yaml: most must be a whole number of at least 1, got {'a': 1}"),
+        ("loops: 0", "top.yaml: most must be a whole number of at least 1, got 0"),
         ("seed: x", "top.yaml: invalid literal"),
+        ("loops: !gone 1", "top.yaml: could not determine a constructor for the tag '!gone'"),
     ],
 )
 def test_a_bad_override_is_named(files, overrides, words):
-    policy = "policy: !new:speechbrain_recursive.nn.loops.Fixed\n  loops: !ref <loops>\n"
+    policy = "policy: !new:speechbrain_recursive.nn.loops.Growing\n  most: !ref <loops>\n"
     assert words in refused(files(top=f"seed: 1\nloops: 1\n{policy}"), overrides)
 
 
@@ -118,7 +357,11 @@ def test_a_bad_override_is_named(files, overrides, words):
         ("base: gone.yaml\n", "gone.yaml is not there (base of "),
         ("base: top.yaml\n", "top.yaml is its own base"),
         ("a: 1\nb: [1\n", "top.yaml is no valid YAML: line 3"),
-        ("a: !ref <b>\n", "top.yaml: "),
+        ("a: 1\na: 2\n", "top.yaml is no valid YAML: line 2: found duplicate key"),
+        ("base: 3\n", "3 is not there (base of "),
+        ("a: {b: [!ref <gone> + 1]}\n", "top.yaml: a[b][0] refers to gone, which does not exist"),
+        ("a: !ref <b>\nb: !ref <a>\n", "top.yaml: references form a circle"),
+        ("a: !ref <a>/x\n", "top.yaml: references form a circle"),
         ("a: !new:torch.nn.Lineal {}\n", "Lineal"),
         ("a: !new:gone.Module {}\n", "gone"),
         ("a: !new:torch.nn.Linear\n  width: 2\n", "width"),

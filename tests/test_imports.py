@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "speechbrain_recursive"
-COMMON = {"errors", "files", "hparams"}  # top-level modules that anyone may import
+COMMON = {"errors", "files", "hparams", "merging"}  # top-level modules that anyone may import
 ROOMS = {
     "nn": set(),
     "data": set(),
@@ -22,6 +22,7 @@ ROOMS = {
     "errors": set(),
     "files": set(),
     "hparams": set(),
+    "merging": set(),
 }
 ENTRY_POINTS = {"__main__", "cli"}
 

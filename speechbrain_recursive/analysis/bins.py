@@ -1,4 +1,4 @@
-"""Where a run differs from another: by how wrong the first one was, and by length of transcript."""
+"""Compares two runs by bins of utterances: by the first run's error rate, by reference length."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from speechbrain_recursive.analysis.report import markdown_table
 from speechbrain_recursive.analysis.significance import bootstrap_difference
 from speechbrain_recursive.analysis.wer import error_rate
 
-ERROR_EDGES = (0, 10, 20, 30, 50)  # percent; a bin holds its upper end
+ERROR_EDGES = (0, 10, 20, 30, 50)  # percent; a bin includes its upper end
 LENGTH_EDGES = (5, 10, 15, 20, 30)  # tokens
 
 NOTE = (
     "Bins by error rate are those of the first run, so part of their change is regression to the mean: "
-    "utterances that it happened to get wrong go better, and those it happened to get right go worse, "
-    "in any other run. Bins by length are free of this."
+    "utterances on which the first run did badly by chance improve in any other run, and those on which "
+    "it did well by chance get worse. Bins by length do not have this effect."
 )
 
 
@@ -27,17 +27,18 @@ def compare_by_bins(pair: Pair) -> dict[str, list[dict]]:
     Arguments
     ---------
     pair : Pair
-        What the two runs heard. Utterances with an empty reference have no error rate and are left
+        Hypotheses of the two runs. Utterances with an empty reference have no error rate and are left
         out.
 
     Returns
     -------
     dict of str to list of dict
-        Under ``error`` the bins by the first run's error rate of the utterance, under ``length``
-        those by reference tokens. Each row has ``bin`` (its name), ``utterances``, ``tokens``,
+        ``error`` holds the bins by the first run's error rate of the utterance, ``length`` the bins by
+        the number of reference tokens. Each row has ``bin`` (its name), ``utterances``, ``tokens``,
         ``first`` and ``second`` (rates in percent over the bin), ``change`` in points with the ends
-        ``low`` and ``high`` of its bootstrap interval, ``relative`` change in percent (None where the
-        first run has no errors), ``better`` and ``worse`` (utterances). Empty bins are not there.
+        ``low`` and ``high`` of its bootstrap interval, ``relative`` change in percent (None if the
+        first run has no errors), ``better`` and ``worse`` (numbers of utterances). Empty bins are left
+        out.
 
     Example
     -------
@@ -48,60 +49,57 @@ def compare_by_bins(pair: Pair) -> dict[str, list[dict]]:
     [('0', 0.0), ('20-30', -25.0)]
     """
     first, second = error_rate(pair.first), error_rate(pair.second)
-    told = np.array([first.errors, second.errors, first.lengths])
-    told = told[:, told[2] > 0]
+    counts = np.array([first.errors, second.errors, first.lengths])
+    counts = counts[:, counts[2] > 0]
     names = ["0", *_ranges(ERROR_EDGES, str)]
-    by_error = [names[bisect_left(ERROR_EDGES, 100.0 * e / n)] for e, _, n in told.T.tolist()]
+    by_error = [names[bisect_left(ERROR_EDGES, 100.0 * e / n)] for e, _, n in counts.T.tolist()]
     lengths = _ranges((0, *LENGTH_EDGES), lambda edge: str(edge + 1))
-    by_length = [lengths[bisect_left(LENGTH_EDGES, n)] for n in told[2].tolist()]
+    by_length = [lengths[bisect_left(LENGTH_EDGES, n)] for n in counts[2].tolist()]
     return {
-        "error": _rows(told, np.array(by_error), names),
-        "length": _rows(told, np.array(by_length), lengths),
+        "error": _rows(counts, by_error, names),
+        "length": _rows(counts, by_length, lengths),
     }
 
 
 def bins_table(rows: list[dict], title: str, metric: str) -> str:
-    """Bins as a Markdown table (str).
+    """Format bins as a Markdown table.
 
     Arguments
     ---------
     rows : list of dict
-        Of one way of binning, see `compare_by_bins`.
+        One of the lists that :func:`compare_by_bins` returns.
     title : str
-        What the bins are of.
+        Heading of the first column.
     metric : str
         ``"wer"`` or ``"cer"``.
+
+    Returns
+    -------
+    str
     """
     rate = metric.upper()
     head = [title, "utterances", "tokens", f"{rate} % A", f"{rate} % B", "B - A, points [95%]"]
     head += ["relative %", "better", "worse"]
-    lines = [
-        [
-            row["bin"],
-            str(row["utterances"]),
-            str(row["tokens"]),
-            f"{row['first']:.1f}",
-            f"{row['second']:.1f}",
-            f"{row['change']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]",
-            "-" if row["relative"] is None else f"{row['relative']:+.1f}",
-            str(row["better"]),
-            str(row["worse"]),
-        ]
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        change = f"{row['change']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
+        relative = "-" if row["relative"] is None else f"{row['relative']:+.1f}"
+        counts = [str(row[key]) for key in ("bin", "utterances", "tokens")]
+        rates = [f"{row[key]:.1f}" for key in ("first", "second")]
+        lines.append([*counts, *rates, change, relative, str(row["better"]), str(row["worse"])])
     return markdown_table(head, lines)
 
 
 def _ranges(edges: tuple[int, ...], lowest: Callable[[int], str]) -> list[str]:
-    """Names of the bins between edges and above the last."""
+    """Names of the bins between the edges and above the last."""
     return [f"{lowest(low)}-{high}" for low, high in pairwise(edges)] + [f"> {edges[-1]}"]
 
 
-def _rows(told: np.ndarray, of: np.ndarray, names: list[str]) -> list[dict]:
-    """A row for each bin; `told` [3, n] holds errors of both runs and lengths."""
+def _rows(counts: np.ndarray, bins: list[str], names: list[str]) -> list[dict]:
+    """One row per bin; ``counts`` [3, N] holds the errors of both runs and the lengths."""
     rows = []
     for name in names:
-        chosen = told[:, of == name]
+        chosen = counts[:, np.array(bins) == name]
         if not chosen.shape[1]:
             continue
         first, second, tokens = chosen.sum(axis=1).tolist()

@@ -1,4 +1,4 @@
-"""Two runs compared on each test set: rates, their difference, and whether it is one."""
+"""Compares two runs on a test set: error rates, their difference, and its significance."""
 
 from collections.abc import Sequence
 
@@ -14,22 +14,22 @@ def compare(pair: Pair) -> dict:
     Arguments
     ---------
     pair : Pair
-        What they heard, see `speechbrain_recursive.analysis.pairs.read_pairs`.
+        From :func:`speechbrain_recursive.analysis.pairs.read_pairs`.
 
     Returns
     -------
     dict
-        ``split``, ``decoder``, ``loops`` (of both), ``metric``, ``first`` and ``second`` (each with
-        its rate in percent and the interval's ends ``low``, ``high``), ``difference`` (``points``,
-        ``low``, ``high``, ``improved``) and ``mapsswe`` (``segments``, ``mean``, ``std``, ``z``,
-        ``p``, ``significant``).
+        ``split``, ``decoder``, ``labels`` (the depths of both runs), ``metric``, ``first`` and
+        ``second`` (each with its rate in percent and the interval's ends ``low`` and ``high``),
+        ``difference`` (``points``, ``low``, ``high``, ``improved``) and ``mapsswe`` (``segments``,
+        ``mean``, ``std``, ``z``, ``p``, ``significant``).
     """
     first, second = error_rate(pair.first), error_rate(pair.second)
     test = mapsswe(pair.first, pair.second)
     return {
         "split": pair.split,
         "decoder": pair.decoder,
-        "loops": list(pair.loops),
+        "labels": list(pair.labels),
         "metric": pair.metric,
         "first": {pair.metric: first.wer, "low": first.low, "high": first.high},
         "second": {pair.metric: second.wer, "low": second.low, "high": second.high},
@@ -39,27 +39,30 @@ def compare(pair: Pair) -> dict:
 
 
 def comparison_table(rows: Sequence[dict]) -> str:
-    """Comparisons as a Markdown table (str).
+    """Format comparisons as a Markdown table.
 
     Arguments
     ---------
     rows : sequence of dict
-        What `compare` found, one for each test set.
+        From :func:`compare`, one per test set.
+
+    Returns
+    -------
+    str
     """
     metric = rows[0]["metric"]
     rate = metric.upper()
-    head = ["split", "decoder", "loops A", "loops B", f"{rate} % A [95%]", f"{rate} % B [95%]"]
+    head = ["split", "decoder", "depth A", "depth B", f"{rate} % A [95%]", f"{rate} % B [95%]"]
     head += ["B - A, points [95%]", "P(B better)", "segments", "z", "p", "MAPSSWE at 5%"]
     lines = []
     for row in rows:
         a, b, gap, test = row["first"], row["second"], row["difference"], row["mapsswe"]
-        winner = (
-            ("B better" if test["z"] > 0 else "A better") if test["significant"] else "no difference"
-        )
+        better = "B better" if test["z"] > 0 else "A better"
+        verdict = better if test["significant"] else "no difference"
         lines.append(
-            [row["split"], row["decoder"], *row["loops"]]
+            [row["split"], row["decoder"], *row["labels"]]
             + [f"{side[metric]:.2f} [{side['low']:.2f}, {side['high']:.2f}]" for side in (a, b)]
             + [f"{gap['points']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]", f"{gap['improved']:.3f}"]
-            + [str(test["segments"]), f"{test['z']:.3f}", f"{test['p']:.3g}", winner]
+            + [str(test["segments"]), f"{test['z']:.3f}", f"{test['p']:.3g}", verdict]
         )
     return markdown_table(head, lines)

@@ -1,11 +1,11 @@
-"""What a model costs: parameters, multiply-adds, activation memory.
+"""Counts a model's parameters, multiply-adds and activation memory.
 
-Everything is counted, not timed, so the figures are the same on every machine. All three work on
-the ``meta`` device too, where a model of any size is described without allocating it.
+Nothing is timed, so the numbers are the same on every machine. All functions also work on the ``meta``
+device, where a model of any size takes no memory.
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -14,14 +14,17 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from torch.utils.weak import WeakIdKeyDictionary
 
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.request import Request
 
-def count_parameters(parts: dict[str, nn.Module]) -> dict[str, int]:
+
+def count_parameters(parts: Mapping[str, nn.Module]) -> dict[str, int]:
     """Number of parameters of each part, each parameter counted once.
 
     Arguments
     ---------
-    parts : dict of str to torch.nn.Module
-        Parts by name. A parameter that stands in several parts counts in the first of them.
+    parts : mapping of str to torch.nn.Module
+        Parts by name. A parameter that several parts share counts for the first of them.
 
     Returns
     -------
@@ -44,10 +47,10 @@ def count_parameters(parts: dict[str, nn.Module]) -> dict[str, int]:
 
 
 def multiply_adds(forward: Callable[[], object]) -> int:
-    """Multiply-adds of one call: its matrix products, convolutions and attention.
+    """Multiply-adds of one call: matrix products, convolutions and attention.
 
-    Element-wise work, normalization and the Fourier transform are not counted, as is usual.
-    LSTM and GRU layers are only counted on the ``meta`` device.
+    Element-wise operations, normalization and the Fourier transform are not counted, as usual. LSTM and
+    GRU layers are only counted on the ``meta`` device.
 
     Arguments
     ---------
@@ -57,7 +60,7 @@ def multiply_adds(forward: Callable[[], object]) -> int:
     Returns
     -------
     int
-        Half of the floating-point operations that PyTorch's own counter finds.
+        Half of the floating-point operations that PyTorch's counter finds.
 
     Example
     -------
@@ -67,7 +70,7 @@ def multiply_adds(forward: Callable[[], object]) -> int:
     """
     counter = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
     fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # its fused kernels are invisible to the counter
+    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see its fused kernels
     try:
         with torch.no_grad(), counter:
             forward()
@@ -76,69 +79,63 @@ def multiply_adds(forward: Callable[[], object]) -> int:
     return counter.get_total_flops() // 2
 
 
-def multiply_adds_per_second(model, loops=None, seconds: int = 10) -> int:
-    """Multiply-adds of recognizing one second of audio, from normalized features on.
+def multiply_adds_per_second(model: nn.Module, depth: Depth | None = None, seconds: int = 10) -> int:
+    """Multiply-adds per second of audio, from normalized features to the heads that need no targets.
+
+    An attention decoder is not included: it runs per token, not per second.
 
     Arguments
     ---------
     model : ASRModel
-        On any device, ``meta`` included.
-    loops : int or dict, optional
-        Loop counts; those of the model's own schedule by default.
+        On any device, including ``meta``.
+    depth : Depth, optional
+        The schedule's own by default.
     seconds : int
         Length of the utterance that is counted, alone in its batch.
 
     Returns
     -------
     int
-        Of the encoder with its front-end and CTC head; the attention decoder runs by token, not by
-        second, and is left out.
     """
-    features, frames = _silence(model, seconds)
-    return multiply_adds(lambda: model.from_features(features, frames, loops=loops)) // seconds
+    features, frames = model.embed.silence(seconds)
+    return multiply_adds(lambda: model.from_features(features, frames, depth=depth)) // seconds
 
 
-def training_step_activation_bytes(model, seconds: int = 10, tokens_per_second: int = 5) -> int:
+def training_step_activation_bytes(
+    model: nn.Module, seconds: int = 10, tokens_per_second: int = 5
+) -> int:
     """Peak activation memory of training an ASR model on one utterance.
 
     Arguments
     ---------
     model : ASRModel
-        In training mode, on any device, ``meta`` included.
+        In training mode, on any device, including ``meta``.
     seconds : int
         Length of the utterance.
     tokens_per_second : int
-        How many tokens the attention decoder is given, if there is one.
+        Number of tokens for heads that need targets.
 
     Returns
     -------
     int
         Bytes; see :func:`peak_activation_bytes`.
     """
-    features, frames = _silence(model, seconds)
+    features, frames = model.embed.silence(seconds)
     tokens = torch.ones(1, seconds * tokens_per_second, dtype=torch.long, device=features.device)
+    targets = {name: tokens for head in model.heads.values() for name in head.targets}
 
     def loss():
-        outputs = model.from_features(features, frames, tokens)
-        found = [outputs.log_probs] if outputs.decoded is None else [outputs.log_probs, outputs.decoded]
-        return sum(log_probs.sum() for log_probs in found)
+        outputs = model.from_features(features, frames, targets, request=Request(model.heads))
+        return sum(log_probs.sum() for log_probs in outputs.heads.values())
 
     return peak_activation_bytes(loss)
-
-
-def _silence(model, seconds):
-    """Features [1, T, F] of so many seconds, and their number [1]."""
-    device = next(model.parameters()).device
-    n_frames = 1 + seconds * model.sample_rate // model.compute_features.compute_STFT.hop_length
-    features = torch.zeros(1, n_frames, model.compute_features.compute_fbanks.n_mels, device=device)
-    return features, torch.full((1,), n_frames, device=device)
 
 
 def _cpu_attention_flops(query, key, value, *args, out_shape=None, **kwargs) -> int:
     return sdpa_flop_count(query, key, value)
 
 
-# PyTorch's counter knows the fused attention of GPUs but not that of CPUs, and would count nothing.
+# PyTorch's counter knows fused attention on GPUs but not on CPUs, where it would count nothing.
 _CPU_ATTENTION = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention_flops,
 }
@@ -147,15 +144,15 @@ _CPU_ATTENTION = {
 def peak_activation_bytes(loss: Callable[[], torch.Tensor]) -> int:
     """Peak activation memory of one training step, without a GPU.
 
-    Every tensor that the forward pass creates is followed until it is freed, through the
-    backward pass, where what is recomputed (``torch.utils.checkpoint``) counts again. Parameters,
-    inputs, gradients and the temporaries of the backward pass are not activations.
+    Follows every tensor that the forward pass creates until it is freed, also during the backward pass,
+    where recomputed activations (``torch.utils.checkpoint``) count again. Parameters, inputs, gradients
+    and temporaries of the backward pass are not activations.
 
     Arguments
     ---------
     loss : callable
-        Runs the forward pass, with no arguments, and returns a scalar loss ``[]``; its backward
-        pass is run here, and the gradients are left in the parameters.
+        Takes no arguments, runs the forward pass and returns a scalar loss ``[]``. The backward pass is
+        run here and leaves its gradients in the parameters.
 
     Returns
     -------
@@ -177,7 +174,7 @@ def peak_activation_bytes(loss: Callable[[], torch.Tensor]) -> int:
 
 
 class _ActivationTracker(TorchDispatchMode):
-    """Bytes in storages that came into being here and are still alive, and their maximum."""
+    """Bytes of the storages that were created here and are alive, and the maximum of that."""
 
     def __init__(self):
         super().__init__()
@@ -188,7 +185,7 @@ class _ActivationTracker(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self._add((args, kwargs), created=False)
         result = func(*args, **(kwargs or {}))
-        # autograd runs the backward pass with gradients disabled; recomputation enables them
+        # The backward pass runs with gradients disabled; recomputation enables them.
         self._add(result, created=not self.backward or torch.is_grad_enabled())
         return result
 

@@ -1,10 +1,10 @@
-"""Two runs side by side: what each heard in the same utterances."""
+"""Pairs the hypotheses of two runs by utterance."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechbrain_recursive.analysis.plots import loops_label
 from speechbrain_recursive.analysis.wer import Triple
 from speechbrain_recursive.errors import UserError
 
@@ -18,18 +18,18 @@ class Pair:
     split : str
         Name of the test set.
     decoder : str
-        ``"greedy"``, ``"ngram"`` or ``"joint"``.
-    loops : (str, str)
-        Loop counts of the two runs, as `speechbrain_recursive.analysis.plots.loops_label` writes them.
+        Name of the decoder.
+    labels : (str, str)
+        Depths of the two runs, as their reports name them.
     metric : str
-        ``"wer"``, or ``"cer"`` where the tokens are characters.
+        ``"wer"`` or ``"cer"``.
     first, second : list of (str, list of str, list of str)
         Utterance id, reference tokens, hypothesis tokens.
     """
 
     split: str
     decoder: str
-    loops: tuple[str, str]
+    labels: tuple[str, str]
     metric: str
     first: list[Triple]
     second: list[Triple]
@@ -37,36 +37,43 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Run:
-    """Hypotheses of a run by (split, decoder, loops), and the loop count that it was trained for."""
+    """Hypotheses of a run by (split, decoder, label), its trained depth and its first decoder."""
 
     folder: Path
     metric: str
     trained: str
+    decoder: str
     found: dict[tuple[str, str, str], dict[str, tuple[str, str]]]
 
-    def pick(self, split, decoder, loops):
+    def pick(self, split, decoder, label):
         """Reference and hypothesis by utterance."""
-        if (split, decoder, loops) not in self.found:
+        if (split, decoder, label) not in self.found:
             there = sorted({f"{d} at loops {n}" for s, d, n in self.found if s == split})
             raise UserError(
-                f"{self.folder} has no hypotheses of {split} by {decoder} at loops {loops}; "
+                f"{self.folder} has no hypotheses of {split} by {decoder} at loops {label}; "
                 f"it has {'; '.join(there) or 'none of that split'}"
             )
-        return self.found[split, decoder, loops]
+        return self.found[split, decoder, label]
 
 
-def read_pairs(first, second, decoder="greedy", loops=None, split=None):
-    """Pair two runs' hypotheses, test set by test set.
+def read_pairs(
+    first: str | Path,
+    second: str | Path,
+    decoder: str | None = None,
+    labels: Sequence[str] | None = None,
+    split: str | None = None,
+) -> list[Pair]:
+    """Pair the hypotheses of two runs, test set by test set.
 
     Arguments
     ---------
     first, second : str or pathlib.Path
-        Results folders, with ``report.json`` and ``hypotheses.json``, whose texts have a space between
-        the units that errors are counted in.
-    decoder : str
-        Whose hypotheses.
-    loops : sequence of str, optional
-        One loop count, or one for each run; those they were trained for by default.
+        Results folders, with ``report.json`` and ``hypotheses.json``.
+    decoder : str, optional
+        Name of a decoder; the one of the first row of the first run's report by default.
+    labels : sequence of str, optional
+        One depth for both runs or one for each, as the reports name them, such as a loop count; the
+        trained ones by default.
     split : str, optional
         One test set; all that both runs have by default.
 
@@ -78,27 +85,28 @@ def read_pairs(first, second, decoder="greedy", loops=None, split=None):
     Raises
     ------
     UserError
-        If a file is missing or not what a run wrote, there are no such hypotheses, or the utterances
-        or references of the two runs are not the same.
+        If a file is missing or is not what a run writes, if there are no such hypotheses, or if the two
+        runs differ in metric, utterances or references.
     """
-    runs = [_read(Path(folder)) for folder in (first, second)]
-    if runs[0].metric != runs[1].metric:
+    runs = one, other = _read(Path(first)), _read(Path(second))
+    if one.metric != other.metric:
         raise UserError(
-            f"{first} counts {runs[0].metric.upper()} and {second} counts {runs[1].metric.upper()}"
+            f"{first} counts {one.metric.upper()} and {second} counts {other.metric.upper()}"
         )
-    counts = tuple(loops) * (2 // len(loops)) if loops else (runs[0].trained, runs[1].trained)
+    decoder = decoder or one.decoder
+    labels = tuple(labels) * (2 // len(labels)) if labels else (one.trained, other.trained)
     splits = [list(dict.fromkeys(key[0] for key in run.found)) for run in runs]
-    common = [name for name in splits[0] if name in splits[1]]
-    if not split and not common:
+    common = [split] if split else [name for name in splits[0] if name in splits[1]]
+    if not common:
         raise UserError(
             f"no test set in common: {first} has {', '.join(splits[0])}; "
             f"{second} has {', '.join(splits[1])}"
         )
-    return [_pair(runs, name, decoder, counts) for name in ([split] if split else common)]
+    return [_pair(runs, name, decoder, labels) for name in common]
 
 
-def _pair(runs, split, decoder, counts):
-    first, second = (run.pick(split, decoder, n) for run, n in zip(runs, counts, strict=True))
+def _pair(runs, split, decoder, labels):
+    first, second = (run.pick(split, decoder, n) for run, n in zip(runs, labels, strict=True))
     for one, other, run in ((first, second, runs[0]), (second, first, runs[1])):
         alone = sorted(one.keys() - other.keys())
         if alone:
@@ -116,7 +124,7 @@ def _pair(runs, split, decoder, counts):
             )
         for side, text in zip(triples, (hypothesis, second[uid][1]), strict=True):
             side.append((uid, reference.split(), text.split()))
-    return Pair(split, decoder, counts, runs[0].metric, *triples)
+    return Pair(split, decoder, labels, runs[0].metric, *triples)
 
 
 def _read(folder):
@@ -125,16 +133,16 @@ def _read(folder):
     try:
         found = {}
         for row in rows:
-            key = (row["split"], row["decoder"], loops_label(row["loops"]))
+            key = (row["split"], row["decoder"], row["label"])
             found.setdefault(key, {})[row["id"]] = (row["reference"], row["hypothesis"])
         results = results["results"]
-        trained = next(loops_label(row["loops"]) for row in results if row["trained"])
+        trained = next(row["label"] for row in results if row["trained"])
         metric = "cer" if "cer" in results[0] else "wer"
+        return _Run(folder, metric, trained, results[0]["decoder"], found)
     except (KeyError, TypeError, StopIteration) as error:
         raise UserError(
             f"{folder}: hypotheses.json and report.json are not what a run writes"
         ) from error
-    return _Run(folder, metric, trained, found)
 
 
 def _json(path):

@@ -1,47 +1,42 @@
-"""Figures, drawn without a display and returned as PNG bytes."""
+"""Plots, drawn without a display and returned as PNG images."""
 
 import io
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
-_STYLES = {"greedy": ("-", "o"), "ngram": ("--", "s"), "joint": ("-.", "D")}
+_STYLES = (("-", "o"), ("--", "s"), ("-.", "D"), (":", "^"))  # of lines and markers, by decoder
 
 
-def loops_label(loops: int | dict[str, int]) -> str:
-    """Loop counts as they stand in tables, on axes and as keys of JSON objects.
-
-    Arguments
-    ---------
-    loops : int or dict of str to int
-        One count, or one by block.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> loops_label(5), loops_label({"phonetic": 2, "linguistic": 3})
-    ('5', 'phonetic 2, linguistic 3')
-    """
-    if isinstance(loops, dict):
-        return ", ".join(f"{block} {count}" for block, count in loops.items())
-    return str(loops)
-
-
-def wer_vs_loops(rows: list[dict], title: str) -> bytes:
-    """Error rate against loop count, a line per split and decoder with its confidence band.
-
-    A filled marker is an exit that had a loss in training, a hollow one an exit that had none; a
-    vertical line marks the loop count trained for.
+def depth_axis(rows: list[dict]) -> str:
+    """What the rows of a report are plotted against.
 
     Arguments
     ---------
     rows : list of dict
-        Rows of a report (see `speechbrain_recursive.analysis.report.result_row`), not empty. Where
-        loop counts are whole numbers the axis is to scale; counts by block stand side by side.
+        From :func:`speechbrain_recursive.analysis.report.result_row`.
+
+    Returns
+    -------
+    str
+        ``"loops"`` if all rows have one loop count, else ``"depth"``.
+    """
+    return "loops" if all("loops" in row for row in rows) else "depth"
+
+
+def error_vs_depth(rows: list[dict], title: str) -> bytes:
+    """Plot error rates against loop count or depth, with a line per split and decoder.
+
+    The band around a line is the 95% interval. Filled markers are depths that had a loss in training,
+    hollow ones had none; a vertical line marks the trained depth. Of several rows with the same x, the
+    line goes through the first, and the others are points with their intervals.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Rows of a report (see :func:`speechbrain_recursive.analysis.report.result_row`), not empty.
     title : str
         Heading of the figure.
 
@@ -52,48 +47,54 @@ def wer_vs_loops(rows: list[dict], title: str) -> bytes:
 
     Example
     -------
-    >>> row = {"split": "test", "loops": 1, "decoder": "greedy", "wer": 9.0, "low": 8.0,
+    >>> row = {"split": "test", "label": "1", "loops": 1, "decoder": "greedy", "wer": 9.0, "low": 8.0,
     ...        "high": 10.0, "trained": True, "supervised": True}
-    >>> wer_vs_loops([row, {**row, "loops": 2}], "WER by loops")[1:4]
+    >>> error_vs_depth([row, {**row, "label": "2", "loops": 2}], "WER by loops")[1:4]
     b'PNG'
     """
     metric = "cer" if "cer" in rows[0] else "wer"
-    places = _places(rows)
+    axis = depth_axis(rows)
+    places = {row["label"]: row.get(axis) for row in rows}
     figure = Figure(figsize=(7.5, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
+    if None in places.values():  # some rows have loops and others depth: no common scale
+        places = {label: place for place, label in enumerate(places)}
+        axes.set_xticks(range(len(places)), places)
+    else:
+        axes.set_xticks(sorted(set(places.values())))
     curves = {}
     for row in rows:
         curves.setdefault((row["split"], row["decoder"]), []).append(row)
-    splits = list(dict.fromkeys(row["split"] for row in rows))
+    splits, decoders = (list(dict.fromkeys(names)) for names in zip(*curves, strict=True))
     handles = []
-    for (split, decoder), curve in curves.items():
+    for (split, decoder), points in curves.items():
         color = _COLORS[splits.index(split) % len(_COLORS)]
-        style, marker = _STYLES.get(decoder, (":", "^"))
-        curve = sorted(curve, key=lambda row: places[loops_label(row["loops"])])
-        x = [places[loops_label(row["loops"])] for row in curve]
-        y, low, high = ([row[key] for row in curve] for key in (metric, "low", "high"))
-        if len(curve) > 1:
+        style, marker = _STYLES[decoders.index(decoder) % len(_STYLES)]
+        line = {places[row["label"]]: row for row in reversed(points)}
+        x = sorted(line)
+        if len(x) > 1:
+            y, low, high = ([line[at][key] for at in x] for key in (metric, "low", "high"))
             axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
-        else:  # a point has no line: the joint search runs at one loop count
+            axes.plot(x, y, color=color, linestyle=style)
+        else:
             style = ""
-            axes.vlines(x, low, high, color=color)
-        axes.plot(x, y, color=color, linestyle=style)
-        for at, row in zip(x, curve, strict=True):
-            face = color if row["supervised"] else "white"
+        for row in points:
+            at, face = places[row["label"]], color if row["supervised"] else "white"
+            if len(x) == 1 or row is not line[at]:
+                axes.vlines(at, row["low"], row["high"], color=color)
             axes.plot(at, row[metric], marker, color=color, markerfacecolor=face, markersize=6)
         look = {"color": color, "linestyle": style, "marker": marker}
         handles.append(Line2D([], [], label=f"{split}, {decoder}", **look))
     dashes = {"color": "0.45", "linestyle": (0, (2, 2)), "linewidth": 1}
-    trained = {loops_label(row["loops"]) for row in rows if row["trained"]}
-    for label in trained:
-        axes.axvline(places[label], zorder=0, **dashes)
+    trained = {places[row["label"]] for row in rows if row["trained"]}
+    for at in trained:
+        axes.axvline(at, zorder=0, **dashes)
     if trained:
-        handles.append(Line2D([], [], label="trained loop count", **dashes))
+        handles.append(Line2D([], [], label="trained depth", **dashes))
     if not all(row["supervised"] for row in rows):
         hollow = {"color": "0.45", "marker": "o", "linestyle": "", "markerfacecolor": "white"}
-        handles.append(Line2D([], [], label="exit without a loss", **hollow))
-    axes.set_xticks(list(places.values()), [label.replace(", ", "\n") for label in places])
-    axes.set_xlabel("loops by block" if any(isinstance(row["loops"], dict) for row in rows) else "loops")
+        handles.append(Line2D([], [], label="depth without a loss", **hollow))
+    axes.set_xlabel(axis)
     axes.set_ylabel(f"{metric.upper()} (%), band: 95% interval")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="0.9")
@@ -103,8 +104,8 @@ def wer_vs_loops(rows: list[dict], title: str) -> bytes:
     return _png(figure)
 
 
-def similarity_map(similarity, labels: list[str], title: str) -> bytes:
-    """Similarity of each layer's output with each other's, as a heat map.
+def similarity_map(similarity: np.ndarray, labels: list[str], title: str) -> bytes:
+    """Plot the similarity of the outputs of every two layers as a heat map.
 
     Arguments
     ---------
@@ -122,7 +123,6 @@ def similarity_map(similarity, labels: list[str], title: str) -> bytes:
 
     Example
     -------
-    >>> import numpy as np
     >>> similarity_map(np.eye(2), ["0", "1"], "Layers")[1:4]
     b'PNG'
     """
@@ -130,7 +130,7 @@ def similarity_map(similarity, labels: list[str], title: str) -> bytes:
     figure = Figure(figsize=(size + 0.8, size), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(similarity, cmap="viridis", vmax=1.0, origin="lower")
-    every = 1 + len(labels) // 30  # more names than that run into each other
+    every = 1 + len(labels) // 30  # more labels would overlap
     places = range(0, len(labels), every)
     axes.set_xticks(places, labels[::every], rotation=90, fontsize=7)
     axes.set_yticks(places, labels[::every], fontsize=7)
@@ -142,12 +142,12 @@ def similarity_map(similarity, labels: list[str], title: str) -> bytes:
 
 
 def change_by_bin(panels: dict[str, list[dict]], metric: str, title: str) -> bytes:
-    """Change of the error rate in each bin of utterances, a panel for each way of binning.
+    """Plot the change of the error rate by bins of utterances, with a panel per way of binning.
 
     Arguments
     ---------
     panels : dict of str to list of dict
-        By axis label, rows of `speechbrain_recursive.analysis.bins.compare_by_bins`.
+        By axis label, rows of :func:`speechbrain_recursive.analysis.bins.compare_by_bins`.
     metric : str
         ``"wer"`` or ``"cer"``.
     title : str
@@ -189,11 +189,3 @@ def _png(figure: Figure) -> bytes:
     image = io.BytesIO()
     figure.savefig(image, format="png")
     return image.getvalue()
-
-
-def _places(rows: list[dict]) -> dict[str, int]:
-    """Where each loop count stands on the axis, from left to right."""
-    counts = [row["loops"] for row in rows]
-    if all(isinstance(count, int) for count in counts):
-        return {loops_label(count): count for count in sorted(set(counts))}
-    return {label: place for place, label in enumerate(dict.fromkeys(map(loops_label, counts)))}

@@ -1,4 +1,4 @@
-"""What a run leaves behind: ``report.json``, ``report.md``, ``wer_vs_loops.png`` and a table."""
+"""Writes a run's report: ``report.json``, ``report.md`` and a plot of error rate against depth."""
 
 import json
 import os
@@ -9,59 +9,70 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_recursive.analysis.plots import loops_label, wer_vs_loops
+from speechbrain_recursive.analysis.plots import depth_axis, error_vs_depth
 from speechbrain_recursive.analysis.wer import ErrorRate, format_alignment
 from speechbrain_recursive.files import write_whole
+from speechbrain_recursive.nn.depth import Depth
 
-_DECODERS = ("greedy", "ngram", "joint")
 _LIBRARIES = ("torch", "torchaudio", "speechbrain", "flashlight-text", "kenlm", "sentencepiece")
 
 
 def result_row(
     split: str,
-    loops: int | dict[str, int],
+    depth: Depth,
     decoder: str,
     rate: ErrorRate,
     rtf: float | None,
     trained: bool,
     supervised: bool,
     metric: str = "wer",
+    label: str | None = None,
 ) -> dict:
-    """One row of a report's ``results``.
+    """Make one row of a report's ``results``.
 
     Arguments
     ---------
     split : str
         Name of the test set.
-    loops : int or dict of str to int
-        Loop count, or one by block.
+    depth : Depth
+        What ran.
     decoder : str
-        ``"greedy"``, ``"ngram"`` or ``"joint"``.
+        Name of the decoder.
     rate : ErrorRate
-        What `speechbrain_recursive.analysis.wer.error_rate` found.
+        From :func:`speechbrain_recursive.analysis.wer.error_rate`.
     rtf : float or None
-        Seconds of computing per second of audio; None where it was not measured.
+        Seconds of computing per second of audio; None if not measured.
     trained : bool
-        Whether this is the loop count trained for.
+        Whether this is the depth trained for.
     supervised : bool
-        Whether this exit had a loss in training.
+        Whether this depth had a loss in training.
     metric : str
-        ``"wer"``, or ``"cer"`` where the tokens are characters.
+        ``"wer"`` or ``"cer"``.
+    label : str, optional
+        Name of the depth; ``str(depth)`` by default.
 
     Returns
     -------
     dict
+        With ``loops`` if the depth has one loop count, else with its logical ``depth``.
 
     Example
     -------
     >>> from speechbrain_recursive.analysis.wer import error_rate
+    >>> from speechbrain_recursive.nn.schedule import bicycle, cycle
     >>> rate = error_rate([("u1", ["a", "b"], ["a", "c"])])
-    >>> result_row("test-clean", 4, "greedy", rate, 0.01, True, True)["wer"]
-    50.0
+    >>> row = result_row("test-clean", Depth(cycle(2, 4)), "greedy", rate, 0.01, True, True)
+    >>> row["label"], row["loops"], row["wer"]
+    ('4', 4, 50.0)
+    >>> row = result_row("test-clean", Depth(bicycle(4, 5, 2, 3)), "greedy", rate, 0.01, True, True)
+    >>> row["label"], row["depth"]
+    ('20 (phonetic x2, linguistic x3)', 20)
     """
+    one_count = {"loops": depth.loops} if depth.loops is not None else {"depth": len(depth)}
     return {
         "split": split,
-        "loops": loops,
+        "label": str(depth) if label is None else label,
+        **one_count,
         "decoder": decoder,
         metric: rate.wer,
         "low": rate.low,
@@ -73,12 +84,12 @@ def result_row(
 
 
 def environment() -> dict:
-    """The machine and the libraries that figures were made on.
+    """The hardware and the library versions of this machine.
 
     Returns
     -------
     dict
-        ``hardware`` (str) and ``versions`` (dict of str to str), as `write_report` takes them.
+        ``hardware`` (str) and ``versions`` (dict of str to str).
 
     Example
     -------
@@ -105,82 +116,78 @@ def environment() -> dict:
 def write_report(
     folder: str | Path, rows: list[dict], info: dict, worst: dict[str, list[dict]] | None = None
 ) -> str:
-    """Write ``report.json``, ``report.md`` and ``wer_vs_loops.png``, and print the table.
+    """Write ``report.json``, ``report.md`` and the plot, and print the table.
 
-    Each file appears whole or not at all.
+    The plot is ``wer_vs_loops.png``, or ``wer_vs_depth.png`` if rows have ``depth`` in place of
+    ``loops``. Each file is replaced in one step.
 
     Arguments
     ---------
     folder : str or pathlib.Path
-        Where the files go; made if it is not there.
+        Where the files go; created if it is missing.
     rows : list of dict
-        Results, as `result_row` makes them, at least one.
+        Results from :func:`result_row`, at least one. Decoders become columns in the order in which rows
+        first name them.
     info : dict
-        What stands beside them in ``report.json``: ``schedule`` (str), ``logical_depth`` (int),
-        ``parameters`` (dict of part to int), ``multiply_adds_per_second`` (dict of loop count, or
-        of its `loops_label`, to int), ``seed``, ``command``, ``hardware``, ``versions`` (dict)
-        and ``synthetic`` (bool: the speech was made by a synthesizer). Any other entry is kept.
+        Further entries of ``report.json``: ``schedule`` (str), ``logical_depth`` (int), ``parameters``
+        (dict of part to int), ``multiply_adds_per_second`` (dict of label to int), ``seed``,
+        ``command``, ``hardware``, ``versions`` (dict), ``synthetic`` (bool: the speech is synthetic),
+        and any others.
     worst : dict of str to list of dict, optional
-        By split, what `speechbrain_recursive.analysis.wer.worst_utterances` found.
+        By split, from :func:`speechbrain_recursive.analysis.wer.worst_utterances`.
 
     Returns
     -------
     str
-        The table that was printed, in Markdown.
+        The table in Markdown.
 
     Example
     -------
     >>> import tempfile
-    >>> row = {"split": "test", "loops": 2, "decoder": "greedy", "wer": 9.0, "low": 8.0,
+    >>> row = {"split": "test", "label": "2", "loops": 2, "decoder": "greedy", "wer": 9.0, "low": 8.0,
     ...        "high": 10.0, "rtf": 0.01, "trained": True, "supervised": False}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     table = write_report(folder, [row], {"multiply_adds_per_second": {2: 10**9}})
+    ...     table = write_report(folder, [row], {"multiply_adds_per_second": {"2": 10**9}})
     Results
     <BLANKLINE>
     | split |       loops | WER % greedy [95%] | multiply-adds/s | RTF greedy |
     | ----- | ----------- | ------------------ | --------------- | ---------- |
     | test  | 2 (trained) |    9.0 [8.0, 10.0] |          1.00 G |       0.01 |
     """
-    compute = info.get("multiply_adds_per_second", {})
-    info = {
-        **info,
-        "multiply_adds_per_second": {loops_label(key): compute[key] for key in compute},
-    }
     heading = "Results"
     if info.get("synthetic"):
         heading += " on synthetic speech (not comparable with results on recordings)"
-    table = _results_table(rows, info["multiply_adds_per_second"])
+    folder, axis = Path(folder), depth_axis(rows)
+    table = _results_table(rows, axis, info.get("multiply_adds_per_second", {}))
     metric = "CER" if "cer" in rows[0] else "WER"
-    title = f"{metric} by loop count" + (", synthetic speech" if info.get("synthetic") else "")
-    folder = Path(folder)
+    title = f"{metric} by {axis}" + (", synthetic speech" if info.get("synthetic") else "")
+    plot = f"wer_vs_{axis}.png"
     report = json.dumps({"results": rows, **info}, indent=2, ensure_ascii=False, allow_nan=False)
     write_whole(folder / "report.json", report)
-    write_whole(folder / "wer_vs_loops.png", wer_vs_loops(rows, title))
-    write_whole(folder / "report.md", _markdown(heading, table, info, worst or {}))
+    write_whole(folder / plot, error_vs_depth(rows, title))
+    write_whole(folder / "report.md", _markdown(heading, table, plot, info, worst or {}))
     print(f"{heading}\n\n{table}")
     return table
 
 
-def _results_table(rows: list[dict], compute: dict[str, int]) -> str:
-    """A line per split and loop count, a column per decoder."""
+def _results_table(rows: list[dict], axis: str, compute: dict[str, int]) -> str:
+    """A line per split and depth, a column per decoder."""
     metric = "cer" if "cer" in rows[0] else "wer"
     decoders = list(dict.fromkeys(row["decoder"] for row in rows))
-    decoders.sort(key=lambda name: _DECODERS.index(name) if name in _DECODERS else len(_DECODERS))
     lines = {}
     for row in rows:
-        key = (row["split"], loops_label(row["loops"]))
-        lines.setdefault(key, {})[row["decoder"]] = row
+        lines.setdefault((row["split"], row["label"]), {})[row["decoder"]] = row
     cells = []
     for (split, label), by_decoder in lines.items():
         first = next(iter(by_decoder.values()))
         notes = [note for note in ("trained", "supervised") if first[note]]
         rates = [_rate(by_decoder.get(decoder), metric) for decoder in decoders]
         rtfs = [_rtf(by_decoder.get(decoder)) for decoder in decoders]
-        loops = f"{label} ({', '.join(notes)})" if notes else label
+        depth = f"{label} ({', '.join(notes)})" if notes else label
         adds = f"{compute[label] / 1e9:.2f} G" if label in compute else "-"
-        cells.append([split, loops, *rates, adds, " / ".join(rtfs)])
+        cells.append([split, depth, *rates, adds, " / ".join(rtfs)])
     heads = [f"{metric.upper()} % {decoder} [95%]" for decoder in decoders]
-    head = ["split", "loops", *heads, "multiply-adds/s", f"RTF {' / '.join(decoders)}"]
+    head = ["split", axis, *heads, "multiply-adds/s", f"RTF {' / '.join(decoders)}"]
     return markdown_table(head, cells)
 
 
@@ -192,11 +199,11 @@ def _rtf(row: dict | None) -> str:
     return "-" if row is None or row["rtf"] is None else f"{row['rtf']:.3g}"
 
 
-def _markdown(heading: str, table: str, info: dict, worst: dict[str, list[dict]]) -> str:
+def _markdown(heading: str, table: str, plot: str, info: dict, worst: dict[str, list[dict]]) -> str:
     plain = {key: value for key, value in info.items() if not isinstance(value, dict)}
     nested = {key: value for key, value in info.items() if isinstance(value, dict)}
-    nested.pop("multiply_adds_per_second")  # a column of the table
-    parts = [f"# {heading}", table, "![Error rate by loop count](wer_vs_loops.png)"]
+    nested.pop("multiply_adds_per_second", None)  # a column of the table
+    parts = [f"# {heading}", table, f"![Error rates]({plot})"]
     parts.append("Intervals: 95%, bootstrap over utterances (Bisani and Ney, 2004).")
     parts.append("## Run")
     parts.append("\n".join(f"- {key.replace('_', ' ')}: `{plain[key]}`" for key in plain))
@@ -210,12 +217,12 @@ def _markdown(heading: str, table: str, info: dict, worst: dict[str, list[dict]]
 
 
 def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that reads as well in a terminal.
+    """Format a Markdown table whose columns are aligned in plain text too.
 
     Arguments
     ---------
     head : sequence of str
-        Titles of the columns.
+        Headings of the columns.
     lines : sequence of sequence of str
         Cells of each line, as many as there are columns.
 

@@ -1,7 +1,8 @@
-"""Is one run better than another: the matched-pair sentence-segment word error test, and the bootstrap.
+"""Significance of the difference between two runs: MAPSSWE and the bootstrap.
 
-MAPSSWE (Gillick and Cox, "Some statistical issues in the comparison of speech recognition algorithms",
-ICASSP 1989) as NIST's ``sc_stats`` runs it on the alignments of ``sclite -s``: same segments, same z.
+MAPSSWE, the matched-pair sentence-segment word error test (Gillick and Cox, "Some statistical issues in
+the comparison of speech recognition algorithms", ICASSP 1989), gives the segments and the z of NIST's
+``sc_stats`` on the alignments of ``sclite -s``.
 """
 
 import math
@@ -10,27 +11,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechbrain_recursive.analysis.wer import Triple
+from speechbrain_recursive.analysis.wer import Triple, bootstrap_rates
 
-_SUBSTITUTION, _GAP = 4, 3  # sclite's costs: two substitutions lose to insertion, match, deletion
-_BUFFER = 2  # correct words that part two segments
+_SUBSTITUTION, _GAP = (
+    4,
+    3,
+)  # sclite's costs, which prefer insertion, match, deletion to two substitutions
+_BUFFER = 2  # correct words that separate two segments
 _CRITICAL_Z = 1.96  # two-tailed, 5%
 
 
 @dataclass(frozen=True)
 class MatchedPairs:
-    """What the matched-pair sentence-segment word error test found.
+    """Result of the matched-pair sentence-segment word error test.
 
     Arguments
     ---------
     segments : int
-        Stretches of speech in which at least one system errs.
+        Number of segments, each with an error of at least one system.
     mean, std : float
-        Of the difference in errors by segment, first system less second.
+        Mean and standard deviation of the difference in errors per segment, first system minus second.
     z : float
-        Standardized mean: positive where the second system has fewer errors.
+        Standardized mean, positive if the second system has fewer errors.
     p : float
-        Two-tailed probability of such a z, or a larger one, if the systems were equal.
+        Two-tailed probability of a z at least this large if the systems were equal.
     """
 
     segments: int
@@ -41,17 +45,17 @@ class MatchedPairs:
 
     @property
     def significant(self) -> bool:
-        """Whether the systems differ at the level of 5%."""
+        """Whether the systems differ at the 5% level."""
         return abs(self.z) > _CRITICAL_Z
 
 
 def error_slots(reference: Sequence[str], hypothesis: Sequence[str]) -> list[int]:
-    """Where in an utterance the errors are, by sclite's alignment.
+    """Positions of the errors in an utterance, by sclite's alignment.
 
-    The alignment is the cheapest at 4 for a substitution and 3 for an insertion or deletion; among
-    equals, seen from the end, a match or substitution goes before an insertion, and that before a
-    deletion. SpeechBrain's alignment, with unit costs, pairs other words in a few per cent of the
-    utterances, which moves z in the second digit.
+    The alignment is the cheapest one at cost 4 per substitution and 3 per insertion or deletion. Among
+    equally cheap ones, going back from the end, a match or substitution is preferred to an insertion,
+    and an insertion to a deletion. SpeechBrain's alignment uses unit costs and pairs other words in a
+    few percent of the utterances, which changes the second digit of z.
 
     Arguments
     ---------
@@ -71,11 +75,11 @@ def error_slots(reference: Sequence[str], hypothesis: Sequence[str]) -> list[int
     """
     width = len(hypothesis) + 1
     above = [_GAP * j for j in range(width)]
-    moves = ["I" * width]  # of each cell, how the best path enters it
+    moves = ["I" * width]  # how the best path enters each cell
     for i, word in enumerate(reference, start=1):
         row, how = [_GAP * i], ["D"]
-        for j, heard in enumerate(hypothesis, start=1):
-            across = above[j - 1] + (0 if word == heard else _SUBSTITUTION)
+        for j, token in enumerate(hypothesis, start=1):
+            across = above[j - 1] + (0 if word == token else _SUBSTITUTION)
             insertion, deletion = row[-1] + _GAP, above[j] + _GAP
             best = min(across, insertion, deletion)
             how.append("M" if best == across else "I" if best == insertion else "D")
@@ -97,13 +101,13 @@ def error_slots(reference: Sequence[str], hypothesis: Sequence[str]) -> list[int
 def segment_errors(first: Sequence[int], second: Sequence[int]) -> list[tuple[int, int]]:
     """Errors of two systems in each segment of an utterance.
 
-    A segment ends at two successive reference words that both systems have right, with nothing
-    inserted in between, and at the ends of the utterance. Where neither errs there is no segment.
+    A segment ends at two successive reference words that both systems recognize correctly, with no
+    insertion between them, and at the end of the utterance. Stretches without errors are not segments.
 
     Arguments
     ---------
     first, second : sequence of int
-        What `error_slots` found for the two systems in the same utterance.
+        From :func:`error_slots`, for the two systems on the same utterance.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def segment_errors(first: Sequence[int], second: Sequence[int]) -> list[tuple[in
 
 
 def mapsswe(first: Sequence[Triple], second: Sequence[Triple]) -> MatchedPairs:
-    """Matched-pair sentence-segment word error test.
+    """Run the matched-pair sentence-segment word error test.
 
     Arguments
     ---------
@@ -138,7 +142,7 @@ def mapsswe(first: Sequence[Triple], second: Sequence[Triple]) -> MatchedPairs:
     Returns
     -------
     MatchedPairs
-        As in ``sc_stats`` z is 0 where all segments differ alike, as in a single one.
+        As in ``sc_stats``, z is 0 if the difference is the same in all segments.
 
     Example
     -------
@@ -164,16 +168,16 @@ def mapsswe(first: Sequence[Triple], second: Sequence[Triple]) -> MatchedPairs:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of error rates, second less first, with its bootstrap interval.
+    """A difference of error rates, second minus first, with its bootstrap interval.
 
     Arguments
     ---------
     points : float
-        Percentage points; negative where the second system is better.
+        Percentage points, negative if the second system is better.
     low, high : float
         Ends of the 95% interval.
     improved : float
-        Share of the resamples in which the second system has fewer errors, ties counted half.
+        Fraction of resamples in which the second system has fewer errors; ties count one half.
     """
 
     points: float
@@ -189,11 +193,11 @@ def bootstrap_difference(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Difference:
-    """Difference of two error rates, with an interval from resampling whole utterances.
+    """Difference of two error rates, with an interval by resampling whole utterances.
 
-    Both systems are scored on the same draws, so that what makes an utterance hard for both cancels
+    Both systems are scored on the same draws, so the difficulty of the utterances drawn cancels out
     (Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation",
-    ICASSP 2004). It covers the choice of test utterances, not that of training seeds.
+    ICASSP 2004). The interval reflects the choice of test utterances, not that of training seeds.
 
     Arguments
     ---------
@@ -215,11 +219,8 @@ def bootstrap_difference(
     >>> bootstrap_difference([2, 2, 2], [1, 1, 1], [4, 4, 4])
     Difference(points=-25.0, low=-25.0, high=-25.0, improved=1.0)
     """
-    change, tokens = np.asarray(second) - np.asarray(first), np.asarray(lengths)
-    draws = np.random.default_rng(seed).integers(len(change), size=(resamples, len(change)))
-    drawn, total = change[draws].sum(axis=1), tokens[draws].sum(axis=1)
-    defined = total > 0  # a draw of nothing but empty references has no rate
-    low, high = np.percentile(100.0 * drawn[defined] / total[defined], (2.5, 97.5))
-    improved = np.mean(drawn < 0) + np.mean(drawn == 0) / 2
-    points = 100.0 * change.sum() / tokens.sum()
-    return Difference(float(points), float(low), float(high), float(improved))
+    change = np.subtract(second, first)
+    rates = bootstrap_rates(change, lengths, resamples, seed)
+    ends = np.percentile(rates, (2.5, 97.5)).tolist()
+    improved = np.mean(rates < 0) + np.mean(rates == 0) / 2
+    return Difference(float(100.0 * change.sum() / np.sum(lengths)), *ends, float(improved))

@@ -1,7 +1,7 @@
-"""How alike the outputs of an encoder's layers are, and which of them one recurrent block could be.
+"""Similarity of the outputs of an encoder's layers, and which layers a recurrent block could replace.
 
-Section 3 of "Rethinking Depth", which measures Whisper-medium: its middle layers are alike, those at the
-edges are not, hence prelude, recurrent block and coda.
+Section 3 of "Rethinking Depth" measures Whisper-medium: its middle layers are similar to each other and
+the first and last ones are not, which motivates prelude, recurrent block and coda.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,12 @@ from speechbrain_recursive.nn.schedule import Schedule, latent
 
 
 def layer_similarity(utterances: Iterable[torch.Tensor]) -> np.ndarray:
-    """Cosine similarity of each layer's output with each other's, mean over all frames.
+    """Cosine similarity of the outputs of every two layers, averaged over all frames.
 
     Arguments
     ---------
     utterances : iterable of torch.Tensor
-        Of each utterance the outputs [N, T, d] of N layers at its T real frames, without padding.
+        The outputs of N layers for each utterance, at its T real frames without padding [N, T, d].
 
     Returns
     -------
@@ -52,16 +52,16 @@ def layer_similarity(utterances: Iterable[torch.Tensor]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A latent-recursive encoder in place of one whose layers are all different.
+    """A latent-recursive encoder to replace one without shared layers.
 
     Arguments
     ---------
     n_prelude, n_recurrent, loops, n_coda : int
-        As `speechbrain_recursive.nn.schedule.latent` takes them.
+        See :func:`speechbrain_recursive.nn.schedule.latent`.
     similarity : float
-        Mean similarity of the layers that the recurrent block replaces, each with each other.
+        Mean similarity between the layers that the recurrent block replaces.
     saving : float
-        Share of the layers' parameters that is saved.
+        Fraction of the layers' parameters that is saved.
     """
 
     n_prelude: int
@@ -73,12 +73,12 @@ class Proposal:
 
     @property
     def schedule(self) -> Schedule:
-        """The schedule that is proposed."""
+        """The proposed schedule."""
         return latent(self.n_recurrent, self.loops, self.n_prelude, self.n_coda)
 
     @property
     def overrides(self) -> str:
-        """What trains it, on the command line of a recipe."""
+        """Command-line options that make a latent recipe train it."""
         return (
             f"--n_prelude {self.n_prelude} --n_recurrent {self.n_recurrent} "
             f"--loops {self.loops} --n_coda {self.n_coda}"
@@ -86,26 +86,26 @@ class Proposal:
 
 
 def recurrent_shapes(n: int, saving: float, max_loops: int = 5) -> list[tuple[int, int]]:
-    """Recurrent blocks that save enough.
+    """List the recurrent blocks that save enough parameters.
 
     Arguments
     ---------
     n : int
-        Layers of the encoder.
+        Number of layers of the encoder.
     saving : float
-        Least share of their parameters to save, above 0.
+        Least fraction of their parameters to save, above 0.
     max_loops : int
-        Most loops of the block.
+        Highest loop count.
 
     Returns
     -------
     list of (int, int)
-        Layers of the block, and how often it loops.
+        Number of layers of the block, and its loop count.
 
     Raises
     ------
     UserError
-        If so much cannot be saved.
+        If that much cannot be saved.
 
     Example
     -------
@@ -126,21 +126,21 @@ def recurrent_shapes(n: int, saving: float, max_loops: int = 5) -> list[tuple[in
 def propose(similarity: np.ndarray, saving: float, max_loops: int = 5) -> Proposal:
     """Propose prelude, recurrent block and coda.
 
-    Of N layers a contiguous middle of m = n_R L becomes n_R layers looped L times, 2 <= L <=
-    ``max_loops``; the depth stays N, and N - m + n_R layers stay. Among all that save at least what is
-    asked for, 1 - (N - m + n_R) / N, the middle of the highest mean similarity is taken, each of its
-    layers with each other; among equals the one that keeps the most layers. Without a limit on the loops
-    one layer looped often would win nearly always, since shorter middles are more alike; the paper's
-    error rates are best at 5 loops.
+    Of N layers, m = n_R L contiguous ones become a block of n_R layers that loops L times, 2 <= L <=
+    ``max_loops``. The depth stays N, and N - m + n_R physical layers remain, which saves (m - n_R) / N.
+    Of all proposals that save enough, the one with the highest mean similarity between the m layers is
+    chosen, and of equally similar ones the one that keeps the most layers. The loop count is limited
+    because one layer looped often would nearly always win: adjacent layers are the most similar. The
+    paper's error rates are best at 5 loops.
 
     Arguments
     ---------
     similarity : numpy.ndarray
-        [N, N], see `layer_similarity`.
+        [N, N], from :func:`layer_similarity`.
     saving : float
-        Least share of the layers' parameters to save, above 0.
+        Least fraction of the layers' parameters to save, above 0.
     max_loops : int
-        Most loops of the recurrent block, at least 2.
+        Highest loop count of the recurrent block, at least 2.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def propose(similarity: np.ndarray, saving: float, max_loops: int = 5) -> Propos
     Raises
     ------
     UserError
-        If so much cannot be saved.
+        If that much cannot be saved.
 
     Example
     -------
@@ -172,7 +172,7 @@ def propose(similarity: np.ndarray, saving: float, max_loops: int = 5) -> Propos
 
 
 def similarity_table(similarity: np.ndarray, labels: Sequence[str]) -> str:
-    """Similarities as a Markdown table (str).
+    """Format similarities as a Markdown table.
 
     Arguments
     ---------
@@ -180,6 +180,10 @@ def similarity_table(similarity: np.ndarray, labels: Sequence[str]) -> str:
         [N, N].
     labels : sequence of str
         Names of the N layers.
+
+    Returns
+    -------
+    str
     """
     lines = [[name, *(f"{x:.2f}" for x in row)] for name, row in zip(labels, similarity, strict=True)]
     return markdown_table(["layer", *labels], lines)

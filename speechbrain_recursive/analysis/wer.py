@@ -1,7 +1,7 @@
 """Word and character error rates with bootstrap confidence intervals.
 
-The alignment is SpeechBrain's (``speechbrain.utils.edit_distance``), which breaks ties as Kaldi
-does, so that a figure here is the figure that SpeechBrain's own recipes print.
+The alignment is SpeechBrain's (``speechbrain.utils.edit_distance``), which breaks ties as Kaldi does, so
+the rates equal those that SpeechBrain's recipes print.
 """
 
 import io
@@ -15,6 +15,7 @@ from speechbrain.utils.edit_distance import wer_details_for_batch, wer_summary
 from speechbrain_recursive.errors import UserError
 
 Triple = tuple[str, Sequence[str], Sequence[str]]
+_KINDS = ("insertions", "deletions", "substitutions")
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,8 @@ class ErrorRate:
 
     Arguments
     ---------
-    ids : tuple of str
-        Utterances, in the order of `errors` and `lengths`.
     errors : tuple of int
-        Insertions, deletions and substitutions of each utterance together.
+        Insertions, deletions and substitutions of each utterance, summed, in the order of utterances.
     lengths : tuple of int
         Reference tokens of each utterance.
     insertions, deletions, substitutions : int
@@ -41,7 +40,6 @@ class ErrorRate:
     (25.0, (1, 0), 1)
     """
 
-    ids: tuple[str, ...]
     errors: tuple[int, ...]
     lengths: tuple[int, ...]
     insertions: int
@@ -57,17 +55,17 @@ class ErrorRate:
 
 
 def error_rate(triples: Iterable[Triple], resamples: int = 2000, seed: int = 0) -> ErrorRate:
-    """Error rate of hypotheses against references, whatever the tokens are.
+    """Error rate of hypotheses against references.
 
     Arguments
     ---------
     triples : iterable of (str, sequence of str, sequence of str)
-        Utterance id, reference tokens, hypothesis tokens. Words give a word error rate,
-        characters a character error rate. An empty transcript is an empty sequence.
+        Utterance id, reference tokens, hypothesis tokens. Words give a word error rate, characters a
+        character error rate. An empty transcript is an empty sequence.
     resamples : int
-        Bootstrap resamples behind the confidence interval.
+        Number of bootstrap resamples for the confidence interval.
     seed : int
-        Seed of the resampling: the same input always gives the same interval.
+        Seed of the resampling.
 
     Returns
     -------
@@ -76,7 +74,7 @@ def error_rate(triples: Iterable[Triple], resamples: int = 2000, seed: int = 0) 
     Raises
     ------
     UserError
-        If there is no utterance, no reference token at all, or an id that stands twice.
+        If there is no utterance, if all references are empty, or if an id occurs twice.
 
     Example
     -------
@@ -90,19 +88,9 @@ def error_rate(triples: Iterable[Triple], resamples: int = 2000, seed: int = 0) 
             f"all {len(details)} references are empty, so there is no error rate: "
             "check the transcripts of this split"
         )
-    errors = tuple(utterance["num_edits"] for utterance in details)
-    lengths = tuple(utterance["num_ref_tokens"] for utterance in details)
-    low, high = bootstrap_interval(errors, lengths, resamples, seed)
-    return ErrorRate(
-        ids=tuple(utterance["key"] for utterance in details),
-        errors=errors,
-        lengths=lengths,
-        insertions=summary["insertions"],
-        deletions=summary["deletions"],
-        substitutions=summary["substitutions"],
-        low=low,
-        high=high,
-    )
+    errors, lengths = (tuple(u[key] for u in details) for key in ("num_edits", "num_ref_tokens"))
+    counts = [summary[kind] for kind in _KINDS]
+    return ErrorRate(errors, lengths, *counts, *bootstrap_interval(errors, lengths, resamples, seed))
 
 
 def bootstrap_interval(
@@ -110,10 +98,10 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """95% confidence interval of an error rate, by resampling whole utterances.
 
-    Utterances are drawn with replacement and the rate is taken over each draw; the interval runs
-    from the 2.5th to the 97.5th percentile of those rates (Bisani and Ney, "Bootstrap estimates
-    for confidence intervals in ASR performance evaluation", ICASSP 2004). It covers the choice
-    of test utterances, not the choice of training seed.
+    Utterances are drawn with replacement, and the rate is computed over each draw. The interval extends
+    from the 2.5th to the 97.5th percentile of these rates (Bisani and Ney, "Bootstrap estimates for
+    confidence intervals in ASR performance evaluation", ICASSP 2004). It reflects the choice of test
+    utterances, not that of training seeds.
 
     Arguments
     ---------
@@ -134,12 +122,23 @@ def bootstrap_interval(
     >>> bootstrap_interval([1, 1, 1], [4, 4, 4])
     (25.0, 25.0)
     """
-    draws = np.random.default_rng(seed).integers(len(errors), size=(resamples, len(errors)))
-    n_errors = np.asarray(errors)[draws].sum(axis=1)
-    n_tokens = np.asarray(lengths)[draws].sum(axis=1)
-    defined = n_tokens > 0  # a draw of nothing but empty references has no rate
-    low, high = np.percentile(100.0 * n_errors[defined] / n_tokens[defined], (2.5, 97.5))
+    low, high = np.percentile(bootstrap_rates(errors, lengths, resamples, seed), (2.5, 97.5))
     return float(low), float(high)
+
+
+def bootstrap_rates(
+    errors: Sequence[int], lengths: Sequence[int], resamples: int, seed: int
+) -> np.ndarray:
+    """Error rates in percent of draws of whole utterances; see :func:`bootstrap_interval`.
+
+    Returns
+    -------
+    numpy.ndarray
+        At most [resamples]: draws of empty references alone have no rate and are left out.
+    """
+    draws = np.random.default_rng(seed).integers(len(errors), size=(resamples, len(errors)))
+    n_errors, n_tokens = (np.asarray(each)[draws].sum(axis=1) for each in (errors, lengths))
+    return 100.0 * n_errors[n_tokens > 0] / n_tokens[n_tokens > 0]
 
 
 def worst_utterances(triples: Iterable[Triple], count: int = 10) -> list[dict]:
@@ -148,15 +147,15 @@ def worst_utterances(triples: Iterable[Triple], count: int = 10) -> list[dict]:
     Arguments
     ---------
     triples : iterable of (str, sequence of str, sequence of str)
-        As for `error_rate`.
+        As for :func:`error_rate`.
     count : int
-        How many to return at most; utterances without an error are never among them.
+        How many to return at most. Utterances without errors are never returned.
 
     Returns
     -------
     list of dict
-        SpeechBrain's details of each utterance with its alignment, worst first; among equal
-        rates the one with more errors comes first.
+        SpeechBrain's details of each utterance with its alignment, worst first; at equal rates the one
+        with more errors comes first.
 
     Example
     -------
@@ -173,12 +172,12 @@ def worst_utterances(triples: Iterable[Triple], count: int = 10) -> list[dict]:
 
 
 def format_alignment(utterance: dict) -> str:
-    """One aligned utterance as three lines: reference, operations, hypothesis.
+    """Format an aligned utterance as a heading and three lines: reference, operations, hypothesis.
 
     Arguments
     ---------
     utterance : dict
-        One of the details that `worst_utterances` returns.
+        One of those that :func:`worst_utterances` returns.
 
     Returns
     -------
@@ -193,8 +192,7 @@ def format_alignment(utterance: dict) -> str:
     a ; c
     """
     counts = ", ".join(
-        f"{utterance[kind]} {kind if utterance[kind] != 1 else kind[:-1]}"
-        for kind in ("insertions", "deletions", "substitutions")
+        f"{utterance[kind]} {kind if utterance[kind] != 1 else kind[:-1]}" for kind in _KINDS
     )
     lines = io.StringIO()
     print_alignments([utterance], file=lines, print_header=False)

@@ -1,1 +1,1 @@
-"""The commands that are not training, a module each: ``add(commands)`` adds its parsers."""
+"""One module per command; its ``add(commands)`` adds the command to argparse's subparsers."""

@@ -1,20 +1,25 @@
-"""``calibrate``: adaptive exit, its threshold and what it saves."""
+"""``calibrate``: the threshold of adaptive exit, and how much computation it saves."""
+
+from argparse import Namespace, _SubParsersAction
 
 
-def add(commands):
+def add(commands: _SubParsersAction) -> None:
     """Add the command to argparse's subparsers."""
     exits = commands.add_parser("calibrate", help="choose the threshold of adaptive exit on a dev set")
     exits.add_argument("model", metavar="RUN", help="results folder of a finished run")
     exits.add_argument("--criterion", default="kl", help="kl (default), cosine or entropy")
     exits.add_argument(
-        "--allowed", type=float, default=0.5, help="points by which WER may rise (default: 0.5)"
+        "--allowed",
+        type=float,
+        default=0.5,
+        help="allowed increase of WER in percentage points (default: 0.5)",
     )
     exits.add_argument("--loops", type=int, help="full depth (default: the one trained for)")
     exits.add_argument("--split", help="a set of the run (default: its first dev set)")
     exits.set_defaults(run=_run)
 
 
-def _run(arguments, _):
+def _run(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.inference.calibrate import as_text, calibrate
 
     print(

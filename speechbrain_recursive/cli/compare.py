@@ -1,12 +1,13 @@
-"""``compare`` and ``analyse bins``: two runs beside each other."""
+"""``compare`` and ``analyze bins``: differences between two runs."""
 
 import json
+from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
 from speechbrain_recursive.errors import UserError
 
 
-def add(commands):
+def add(commands: _SubParsersAction) -> None:
     """Add ``compare`` to argparse's subparsers."""
     pair = commands.add_parser(
         "compare", help="is one run better than another: MAPSSWE, bootstrap of the difference"
@@ -15,7 +16,7 @@ def add(commands):
     pair.set_defaults(run=_compare)
 
 
-def add_bins(analyses):
+def add_bins(analyses: _SubParsersAction) -> None:
     """Add ``bins`` to argparse's subparsers."""
     bins = analyses.add_parser(
         "bins", help="where a run is better: by error rate of the first, by length of transcript"
@@ -27,19 +28,19 @@ def add_bins(analyses):
 def _add_runs(parser):
     parser.add_argument("first", metavar="RUN_A", help="results folder")
     parser.add_argument("second", metavar="RUN_B", help="results folder; the same one for other loops")
-    parser.add_argument("--decoder", default="greedy", help="greedy (default), ngram or joint")
+    parser.add_argument("--decoder", help="name of a decoder (default: the first of RUN_A's report)")
     parser.add_argument(
         "--loops",
         nargs="+",
         metavar="N",
-        help="loop count of both, or one for each (default: those trained for)",
+        help="loop count, or another label of a depth: of both, or one for each (default: as trained)",
     )
     parser.add_argument("--split", help="one test set (default: all that both have)")
     parser.add_argument("--output_folder", metavar="FOLDER", help="default: RUN_B")
 
 
 def _pairs(arguments):
-    """Pairs, the start of the names of files that are written, and what A and B are."""
+    """The pairs of runs, a function that names output files, and the legend of A and B."""
     from speechbrain_recursive.analysis.pairs import read_pairs
 
     if arguments.loops and len(arguments.loops) > 2:
@@ -47,11 +48,11 @@ def _pairs(arguments):
     first, second = Path(arguments.first), Path(arguments.second)
     pairs = read_pairs(first, second, arguments.decoder, arguments.loops, arguments.split)
     folder = Path(arguments.output_folder or second)
-    legend = f"A: {first}, B: {second}; decoder: {arguments.decoder}"
+    legend = f"A: {first}, B: {second}; decoder: {pairs[0].decoder}"
     return pairs, lambda kind: folder / f"{kind}_{first.resolve().name}", legend
 
 
-def _compare(arguments, _):
+def _compare(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.analysis.comparison import compare, comparison_table
 
     pairs, path, legend = _pairs(arguments)
@@ -62,7 +63,7 @@ def _compare(arguments, _):
     )
 
 
-def _bins(arguments, _):
+def _bins(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.analysis.bins import NOTE, bins_table, compare_by_bins
     from speechbrain_recursive.analysis.plots import change_by_bin
     from speechbrain_recursive.files import write_whole
@@ -73,19 +74,19 @@ def _bins(arguments, _):
         found = compare_by_bins(pair)
         tokens = "characters" if pair.metric == "cer" else "words"
         titles = {"error": f"{pair.metric.upper()} % of A", "length": tokens}
-        parts.append(f"{pair.split}, loops {pair.loops[0]} (A) and {pair.loops[1]} (B)")
+        parts.append(f"{pair.split}, depth {pair.labels[0]} (A) and {pair.labels[1]} (B)")
         parts += [bins_table(found[kind], titles[kind], pair.metric) for kind in titles]
         panels = {f"{titles[kind]}, by utterance": found[kind] for kind in titles}
         image = path(f"bins_{pair.split}").with_suffix(".png")
         write_whole(image, change_by_bin(panels, pair.metric, f"{pair.split}: change from A to B"))
         parts.append(f"![{pair.split}]({image.name})")
-        results.append({"split": pair.split, "loops": list(pair.loops), **found})
-    about = {"first": arguments.first, "second": arguments.second, "decoder": arguments.decoder}
+        results.append({"split": pair.split, "labels": list(pair.labels), **found})
+    about = {"first": arguments.first, "second": arguments.second, "decoder": pairs[0].decoder}
     _write(path("bins"), "\n\n".join([*parts, NOTE]) + "\n", {**about, "results": results})
 
 
 def _write(path, text, facts):
-    """Print a table and keep it, as Markdown and as JSON."""
+    """Print a table and write it as Markdown and JSON."""
     from speechbrain_recursive.files import write_whole
 
     write_whole(path.with_name(f"{path.name}.md"), text)

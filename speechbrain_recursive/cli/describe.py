@@ -1,30 +1,31 @@
-"""``describe``: what a recipe's ASR model costs."""
+"""``describe``: what a recipe's ASR model costs, or its whole configuration."""
 
 import json
+from argparse import Namespace, _SubParsersAction
 
-from speechbrain_recursive.errors import UserError
 
-
-def add(commands):
+def add(commands: _SubParsersAction) -> None:
     """Add the command to argparse's subparsers."""
     about = commands.add_parser("describe", help="what a recipe's ASR model costs, without a corpus")
-    about.add_argument("yaml", help="the recipe; any --key value overrides its top-level keys")
-    about.add_argument("--json", action="store_true", help="print one JSON object")
+    about.add_argument(
+        "recipe", metavar="YAML", help="the recipe; any --key value overrides its top-level keys"
+    )
+    form = about.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument(
+        "--yaml", action="store_true", help="print the recipe merged with its bases and overrides"
+    )
     about.set_defaults(run=_run, takes_overrides=True)
 
 
-def _run(arguments, rest):
+def _run(arguments: Namespace, words: list[str]) -> None:
+    from speechbrain_recursive.hparams import merge
     from speechbrain_recursive.inference.describe import as_text, describe
+    from speechbrain_recursive.merging import dump, parse_overrides
 
-    facts = describe(arguments.yaml, _overrides(rest))
+    overrides = parse_overrides(words)
+    if arguments.yaml:
+        print(dump(merge(arguments.recipe, overrides)), end="")
+        return
+    facts = describe(arguments.recipe, overrides)
     print(json.dumps(facts) if arguments.json else as_text(facts))
-
-
-def _overrides(words):
-    """``--key value`` pairs as a dict, values read as YAML."""
-    from speechbrain_recursive.hparams import parse_overrides
-
-    if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
-        raise UserError(f"overrides are pairs of --key value, not: {' '.join(words)}")
-    pairs = zip(words[::2], words[1::2], strict=True)
-    return parse_overrides("\n".join(f"{key[2:]}: {value}" for key, value in pairs))

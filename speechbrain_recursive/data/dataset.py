@@ -1,80 +1,55 @@
 """From manifests to batches: the pipeline that every recipe shares."""
 
-import soundfile
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
-import torchaudio
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
+from speechbrain_recursive.data.audio import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
+from speechbrain_recursive.data.pieces import Pieces
 from speechbrain_recursive.data.sampler import LengthBatchSampler
-from speechbrain_recursive.errors import UserError
 
 
-def read_audio(path, sample_rate=16000):
-    """Read any file that libsndfile knows, as one channel at one rate.
-
-    Arguments
-    ---------
-    path : str or Path
-        An audio file. Several channels are averaged, other rates resampled.
-    sample_rate : int
-        Of the result, in Hz.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [time], float32, within [-1, 1].
-
-    Raises
-    ------
-    UserError
-        If the file cannot be decoded.
-    """
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise UserError(f"{path} cannot be read as audio: {error}") from None
-    signal = torch.from_numpy(samples).mean(dim=1)
-    if rate != sample_rate:
-        signal = torchaudio.functional.resample(signal, rate, sample_rate)
-    return signal
-
-
-def make_dataset(manifests, tokenizer, sample_rate=16000):
-    """The dataset of one or several manifests.
+def make_dataset(
+    manifests: Sequence[str | Path], tokenizer: Pieces, sample_rate: int = 16000
+) -> DynamicItemDataset:
+    """Make the dataset of one or several manifests.
 
     Arguments
     ---------
     manifests : sequence of (str or Path)
-        What a prepare function wrote.
+        Of :meth:`speechbrain_recursive.data.corpus.Corpus.prepare`. Where a row has ``start``,
+        ``stop`` or ``channel``, only that segment and channel of its file is read.
     tokenizer : CharacterTokenizer or SentencePieceTokenizer
         For the transcripts.
     sample_rate : int
-        Of the signals, in Hz.
+        Sample rate of the signals, in Hz.
 
     Returns
     -------
     DynamicItemDataset
         Each item has ``id``; ``sig`` [time] at ``sample_rate``; ``wrd``, the text; ``tokens`` [n];
         ``tokens_bos`` and ``tokens_eos`` [n + 1], unless the tokenizer is for CTC alone; and
-        ``unreadable``: if true, ``sig`` is silence that stands for audio that cannot be read, and
-        evaluation has to take an empty hypothesis.
+        ``unreadable``: if true, ``sig`` is silence in place of audio that cannot be read, and
+        evaluation has to use an empty hypothesis.
 
     Raises
     ------
     UserError
-        If a manifest is not one, or (when an item is read) if its audio cannot be decoded.
+        If a manifest is malformed, or (when an item is read) if its audio cannot be decoded.
     """
 
-    @takes("wav", "duration", "unreadable")
+    @takes("wav", "duration", "unreadable", "start", "stop", "channel")
     @provides("sig")
-    def audio(wav, duration, unreadable):
+    def audio(wav, duration, unreadable, start, stop, channel):
         if unreadable:
             return torch.zeros(round(duration * sample_rate))
-        return read_audio(wav, sample_rate)
+        return read_audio(wav, sample_rate, start, stop, channel)
 
     rows = _rows(manifests)
     for row in rows.values():
@@ -84,8 +59,8 @@ def make_dataset(manifests, tokenizer, sample_rate=16000):
     return DynamicItemDataset(rows, dynamic_items=[audio, text], output_keys=keys)
 
 
-def make_text_dataset(manifests, tokenizer):
-    """The transcripts of manifests, without their audio, for a language model.
+def make_text_dataset(manifests: Sequence[str | Path], tokenizer: Pieces) -> DynamicItemDataset:
+    """Make the dataset of the manifests' transcripts, without audio, for a language model.
 
     Arguments
     ---------
@@ -96,7 +71,7 @@ def make_text_dataset(manifests, tokenizer):
     -------
     DynamicItemDataset
         Each item has ``id``, ``wrd``, ``tokens``, ``tokens_bos`` and ``tokens_eos``. Its length, by
-        which loaders limit their batches, is its number of tokens with <eos>, not its seconds.
+        which loaders limit their batches, is its number of tokens with <eos> in place of its seconds.
     """
     rows = _rows(manifests)
     for row in rows.values():
@@ -126,12 +101,18 @@ def _text(tokenizer):
 
 
 def train_loader(
-    dataset, max_batch_seconds, seed, max_examples=None, num_workers=0, rank=0, world_size=1
-):
-    """Batches for training, in an order that depends on seed and epoch alone.
+    dataset: DynamicItemDataset,
+    max_batch_seconds: float,
+    seed: int,
+    max_examples: int | None = None,
+    num_workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> SaveableDataLoader:
+    """Make batches for training, in an order that depends on seed and epoch alone.
 
     For a new order every epoch, set ``brain.train_sampler = loader.batch_sampler``. For a run
-    that goes on in the middle of an epoch with exactly the batches that are left, add the loader
+    that resumes in the middle of an epoch with exactly the batches that remain, add the loader
     to the checkpointer as well. The loader draws nothing from torch's global generator.
 
     Arguments
@@ -141,7 +122,7 @@ def train_loader(
     max_batch_seconds : float
         Limit on the padded duration of a batch, in seconds.
     seed : int
-        Of the order.
+        Seed of the order.
     max_examples : int or None
         Limit on the batch size.
     num_workers : int
@@ -154,19 +135,14 @@ def train_loader(
     SaveableDataLoader
         Yields ``PaddedBatch`` of the dataset's items.
     """
-    sampler = LengthBatchSampler(
-        _durations(dataset),
-        max_batch_seconds,
-        seed=seed,
-        max_examples=max_examples,
-        rank=rank,
-        world_size=world_size,
-    )
-    return _loader(dataset, sampler, num_workers)
+    order = {"seed": seed, "rank": rank, "world_size": world_size}
+    return _loader(dataset, num_workers, max_batch_seconds, max_examples=max_examples, **order)
 
 
-def eval_loader(dataset, max_batch_seconds=60.0, num_workers=0):
-    """Batches for evaluation: every item once, the longest first.
+def eval_loader(
+    dataset: DynamicItemDataset, max_batch_seconds: float = 60.0, num_workers: int = 0
+) -> SaveableDataLoader:
+    """Make batches for evaluation: every item once, the longest first.
 
     Arguments
     ---------
@@ -177,18 +153,14 @@ def eval_loader(dataset, max_batch_seconds=60.0, num_workers=0):
     -------
     SaveableDataLoader
     """
-    sampler = LengthBatchSampler(_durations(dataset), max_batch_seconds, shuffle=False)
-    return _loader(dataset, sampler, num_workers)
+    return _loader(dataset, num_workers, max_batch_seconds, shuffle=False)
 
 
-def _durations(dataset):
-    return [dataset.data[name]["duration"] for name in dataset.data_ids]
-
-
-def _loader(dataset, sampler, num_workers):
+def _loader(dataset, num_workers, max_seconds, **order):
+    durations = [dataset.data[name]["duration"] for name in dataset.data_ids]
     return SaveableDataLoader(
         dataset,
-        batch_sampler=sampler,
+        batch_sampler=LengthBatchSampler(durations, max_seconds, **order),
         collate_fn=PaddedBatch,
         num_workers=num_workers,
         generator=torch.Generator(),

@@ -1,4 +1,4 @@
-"""Corpora and n-grams from OpenSLR: fetched with resume and checked. Only when somebody asks."""
+"""Downloads of corpora and n-grams: they can be resumed, and are checked."""
 
 import gzip
 import hashlib
@@ -13,147 +13,36 @@ from tqdm import tqdm
 
 from speechbrain_recursive.errors import UserError
 
-LIBRISPEECH_URL = "https://www.openslr.org/resources/12"
-LIBRISPEECH_MD5 = {
-    "dev-clean": "42e2234ba48799c1f50f24a7926300a1",
-    "dev-other": "c8d0bcc9cca99d4f8b62fcc847357931",
-    "test-clean": "32fa31d27d2e1cad72775fee3f4849a9",
-    "test-other": "fb5a50374b501bb3bac4815ee91d3135",
-    "train-clean-100": "2a93770f6d5c6c964bc36631d331a522",
-    "train-clean-360": "c0e676e450a7ff2f54aeade5171606fa",
-    "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
-}
-AISHELL_URL = "https://www.openslr.org/resources/33"
-AISHELL_MD5 = "2f494334227864a8a8fec932999db9d8"
-NGRAM_URL = "https://www.openslr.org/resources/11"
-NGRAMS = (  # of LibriSpeech's text for language models: 200,000 words in capitals
-    "4-gram.arpa.gz",
-    "3-gram.arpa.gz",
-    "3-gram.pruned.1e-7.arpa.gz",
-    "3-gram.pruned.3e-7.arpa.gz",
-)
 BLOCK = 1 << 20  # bytes
 
 
-def download_librispeech(data_folder, splits, url=LIBRISPEECH_URL, md5=LIBRISPEECH_MD5):
-    """Fetch and unpack the splits that are not there yet.
+def install(url: str, md5: str, data_folder: Path, wanted: str) -> None:
+    """Download an archive and move one of its folders into place, unless that is there.
 
-    Archives stay in ``data_folder``; a split appears in ``data_folder/LibriSpeech`` whole or not
-    at all.
-
-    Arguments
-    ---------
-    data_folder : str or Path
-        Where ``LibriSpeech`` is to stand.
-    splits : sequence of str
-        Such as ``["train-clean-100", "dev-clean"]``.
-    url : str
-        The folder that holds ``<split>.tar.gz``.
-    md5 : dict
-        From each known split to the MD5 sum of its archive.
-
-    Returns
-    -------
-    Path
-        ``data_folder``.
-
-    Raises
-    ------
-    UserError
-        If a split is unknown, the transfer fails, or an archive is not what it should be.
-
-    Example
-    -------
-    >>> download_librispeech(".", ["train-clean-99"])
-    Traceback (most recent call last):
-    speechbrain_recursive.errors.UserError: LibriSpeech has no split 'train-clean-99', only ...
-    """
-    data_folder = Path(data_folder)
-    for split in splits:
-        if split not in md5:
-            raise UserError(f"LibriSpeech has no split {split!r}, only {', '.join(md5)}")
-    for split in splits:
-        if not (data_folder / split).is_dir():  # as it is where data_folder is LibriSpeech itself
-            _install(f"{url}/{split}.tar.gz", md5[split], data_folder, f"LibriSpeech/{split}")
-    return data_folder
-
-
-def download_aishell(data_folder, url=AISHELL_URL, md5=AISHELL_MD5):
-    """Fetch and unpack AISHELL-1 (15 GB), unless it is there.
-
-    The archive stays in ``data_folder``; ``data_aishell`` appears whole or not at all. The tarballs in
-    it are left to :func:`speechbrain_recursive.data.aishell.prepare_aishell`.
+    The archive stays in ``data_folder``; the folder appears whole or not at all.
 
     Arguments
     ---------
-    data_folder : str or Path
-        Where ``data_aishell`` is to stand.
     url : str
-        The folder that holds ``data_aishell.tgz``.
+        The archive.
     md5 : str
-        Its MD5 sum.
-
-    Returns
-    -------
-    Path
-        ``data_folder``.
-
-    Raises
-    ------
-    UserError
-        If the transfer fails, or the archive is not what it should be.
-    """
-    _install(f"{url}/data_aishell.tgz", md5, Path(data_folder), "data_aishell")
-    return Path(data_folder)
-
-
-def download_ngram(path, url=NGRAM_URL):
-    """Fetch one of the n-grams that OpenSLR offers for LibriSpeech.
-
-    What is checked is the CRC that a gzip carries, which tells a damaged file from a whole one.
-
-    Arguments
-    ---------
-    path : str or Path
-        Where to put it, under its own name, such as ``models/4-gram.arpa.gz``.
-    url : str
-        The folder that holds the n-grams.
-
-    Returns
-    -------
-    Path
-        ``path``.
+        Its MD5 sum in hexadecimal.
+    data_folder : Path
+        Where the archive and the folder go.
+    wanted : str
+        Path of the folder, both in the archive and below ``data_folder``.
 
     Raises
     ------
     UserError
-        If there is no n-gram of that name, the transfer fails, or the file is damaged.
-
-    Example
-    -------
-    >>> download_ngram("models/5-gram.arpa.gz")
-    Traceback (most recent call last):
-    speechbrain_recursive.errors.UserError: models/5-gram.arpa.gz cannot be downloaded: only ...
+        If the download fails, or the archive is damaged or does not hold the folder.
     """
-    path = Path(path)
-    if path.name not in NGRAMS:
-        raise UserError(f"{path} cannot be downloaded: only files named {', '.join(NGRAMS)} can be")
-    return fetch(f"{url}/{path.name}", path)
-
-
-def _install(url, md5, data_folder, wanted):
-    """Fetch an archive and move the folder ``wanted`` out of it, unless that is there."""
     folder = data_folder / wanted
     if folder.is_dir():
         return
     archive = fetch(url, data_folder / url.rpartition("/")[2], md5)
     partial = data_folder / f"{folder.name}.unpacking"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with tarfile.open(archive) as members:
-            members.extractall(partial, filter="data")
-    except (OSError, tarfile.TarError) as error:
-        raise UserError(f"{archive} cannot be unpacked into {partial}: {error}") from None
+    unpack(archive, partial)
     if not (partial / wanted).is_dir():
         raise UserError(f"{archive} does not hold {wanted}")
     folder.parent.mkdir(exist_ok=True)
@@ -161,18 +50,43 @@ def _install(url, md5, data_folder, wanted):
     shutil.rmtree(partial)
 
 
-def fetch(url, path, md5=None):
-    """Download one file, going on where an earlier call stopped.
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive.
+
+    Arguments
+    ---------
+    archive : Path
+        The archive, compressed or not.
+    folder : Path
+        Where its content goes. What the folder contained is lost.
+
+    Raises
+    ------
+    UserError
+        If the archive is damaged, or the folder cannot be written.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with tarfile.open(archive) as members:
+            members.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise UserError(f"{archive} cannot be unpacked ({error}): get it again") from None
+    except OSError as error:  # a damaged gzip, but also a full disk or a read-only folder
+        raise UserError(f"{archive} cannot be unpacked into {folder} ({error})") from None
+
+
+def fetch(url: str, path: str | Path, md5: str | None = None) -> Path:
+    """Download one file, resuming an earlier download that stopped.
 
     Arguments
     ---------
     url : str
-        What to fetch.
+        What to download.
     path : str or Path
-        Where to put it. Until it is complete and checked, it is called ``<path>.part``. A file
-        that is already there is checked, not fetched.
+        Where to put it. Until it is complete and checked, it is called ``<path>.part``. A file that
+        is already there is checked and not downloaded.
     md5 : str, optional
-        Its MD5 sum in hexadecimal. Without one it must be a gzip, which carries a CRC of its own.
+        Its MD5 sum in hexadecimal. Without one the file must be a gzip, whose CRC is checked.
 
     Returns
     -------
@@ -182,8 +96,7 @@ def fetch(url, path, md5=None):
     Raises
     ------
     UserError
-        If the transfer fails (the same call goes on with it) or the sum is wrong (the file is
-        removed).
+        If the download fails (the same call resumes it) or the sum is wrong (the file is removed).
     """
     path = Path(path)
     if path.is_file():
@@ -201,7 +114,7 @@ def fetch(url, path, md5=None):
 
 
 def _transfer(url, part):
-    """Append to ``part`` what it lacks."""
+    """Append to ``part`` what is missing."""
     have = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -240,7 +153,7 @@ def _other_sum(path, md5):
 
 
 def _gzip_damage(path):
-    """What is wrong with a gzip, or None. One that holds nothing is wrong too."""
+    """What is wrong with a gzip file, or None. An empty one is wrong too."""
     try:
         with gzip.open(path) as file:
             if not file.read(1):

@@ -1,9 +1,9 @@
 """Speech from the eSpeak NG library that the PyPI wheel ``espeakng-loader`` carries.
 
 The library is called in-process through ctypes. It keeps its oscillator phases in global variables
-from one utterance to the next, so what it says depends on all that it said before. Each
-:class:`Espeak` therefore loads a copy of its own: the same calls give the same samples, and
-several objects can speak in several threads.
+from one utterance to the next, so that its output depends on all utterances before. Each
+:class:`Espeak` therefore loads its own copy of the library: the same calls give the same samples, and
+several objects can be used in several threads.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes
 
 
 class Espeak:
-    """One eSpeak NG synthesizer with a state of its own.
+    """One eSpeak NG synthesizer with its own state.
 
     Use an object from one thread at a time.
 
@@ -33,7 +33,7 @@ class Espeak:
     Attributes
     ----------
     sample_rate : int
-        Of what :meth:`speak` returns, in Hz (22050 for eSpeak's own voices).
+        Sample rate of the output of :meth:`speak`, in Hz (22050 for eSpeak's own voices).
 
     Raises
     ------
@@ -47,7 +47,7 @@ class Espeak:
     (dtype('int16'), 1)
     """
 
-    def __init__(self, language="en-us"):
+    def __init__(self, language: str = "en-us"):
         home = Path(tempfile.mkdtemp(prefix="espeak-"))
         weakref.finalize(self, shutil.rmtree, home, ignore_errors=True)
         # The library cuts paths of over 160 bytes, hence the link to its data.
@@ -55,26 +55,26 @@ class Espeak:
         library = shutil.copy(espeakng_loader.get_library_path(), home)
         self._library = ctypes.CDLL(str(library))
         self.language = language
-        self._heard = []
-        self._callback = _CALLBACK(self._hear)  # the library holds only the address
+        self._blocks = []
+        self._callback = _CALLBACK(self._receive)  # the library holds only the address
         options = (SYNCHRONOUS, 0, bytes(home), NO_EXIT)
         self.sample_rate = self._library.espeak_Initialize(*options)
         if self.sample_rate <= 0:
             raise RuntimeError(f"eSpeak NG does not start with the data that {home} links to")
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def _hear(self, samples, count, _events):
+    def _receive(self, samples, count, _events):
         if samples and count > 0:
-            self._heard.append(ctypes.string_at(samples, 2 * count))
+            self._blocks.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    def speak(self, text, variant="", rate=150, pitch=50):
-        """Say one utterance.
+    def speak(self, text: str, variant: str = "", rate: int = 150, pitch: int = 50) -> np.ndarray:
+        """Synthesize one utterance.
 
         Arguments
         ---------
         text : str
-            What to say, of any length.
+            The text, of any length.
         variant : str
             A voice variant, such as ``"m1"`` or ``"f4"``; by default the language's own voice.
         rate : int
@@ -85,7 +85,7 @@ class Espeak:
         Returns
         -------
         np.ndarray
-            Shape [time], int16, at ``sample_rate``. Empty if there is nothing to say.
+            Shape [time], int16, at ``sample_rate``. Empty if the text has no words.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Espeak:
             raise ValueError(f"eSpeak NG has no voice {voice!r}")
         for parameter, value in ((RATE, rate), (VOLUME, LOUDNESS), (PITCH, pitch)):
             self._library.espeak_SetParameter(parameter, int(value), 0)
-        self._heard.clear()
+        self._blocks.clear()
         data = text.encode() + b"\0"
         self._library.espeak_Synth(data, len(data), 0, 1, 0, UTF8, None, None)
-        return np.frombuffer(b"".join(self._heard), dtype=np.int16)
+        return np.frombuffer(b"".join(self._blocks), dtype=np.int16)

@@ -1,9 +1,9 @@
 """Sentences for synthetic corpora, from one small grammar for each language.
 
-The English grammar has a little over 200 word types. They are chosen to be told apart by ear: no
+The English grammar has a little over 200 word types. They are chosen to sound different: there are no
 homophones, few pairs that differ in one sound, and no word in both singular and plural. The Mandarin
-grammar has a little over 100 characters. No two of them sound alike, tones counted in, as eSpeak NG
-reads them in their words; eSpeak knows all of them.
+grammar has a little over 100 characters. As eSpeak NG pronounces them in their words, no two of them
+sound alike, tones included; eSpeak knows all of them.
 """
 
 import random
@@ -11,7 +11,7 @@ import re
 
 # A list holds choices with {rules} in them; a string holds one word for each choice.
 ENGLISH = {
-    "S": [  # a choice that stands twice is drawn twice as often
+    "S": [  # a choice that is listed twice is drawn twice as often
         "{subject} {past} {thing}",
         "{subject} {past} {thing}",
         "{subject} {past} {objects} {place}",
@@ -108,8 +108,8 @@ GRAMMARS = {
 }
 
 
-def word_types(language="en"):
-    """The words that a grammar can say.
+def word_types(language: str = "en") -> list[str]:
+    """List the words of a grammar.
 
     Arguments
     ---------
@@ -130,14 +130,14 @@ def word_types(language="en"):
     return sorted({*re.sub(r"{\w+}", " ", choices).split()})
 
 
-def sentences(count, seed, language="en"):
+def sentences(count: int, seed: int | str, language: str = "en") -> list[str]:
     """Draw sentences, no two alike.
 
     Arguments
     ---------
     count : int
         How many.
-    seed : int
+    seed : int or str
         A longer list with the same seed begins with the shorter one.
     language : str
         A key of ``GRAMMARS``.

@@ -1,83 +1,151 @@
-"""LibriSpeech, and whatever has its layout: from a corpus folder to one manifest per split.
+"""LibriSpeech, and any corpus in its layout.
 
-Everything is checked before anything is written. The layout is
-``LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac``, with the
+The layout is ``LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac``, with the
 transcripts of a chapter in ``<speaker>-<chapter>.trans.txt`` beside its audio.
 """
 
+import itertools
 from pathlib import Path
 
-from speechbrain_recursive.data.prepare import Rules, build_manifests, lines, listing
+from speechbrain_recursive.data.corpus import Corpus
+from speechbrain_recursive.data.download import fetch, install
+from speechbrain_recursive.data.prepare import lines, listing
+from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
 
+MD5 = {
+    "dev-clean": "42e2234ba48799c1f50f24a7926300a1",
+    "dev-other": "c8d0bcc9cca99d4f8b62fcc847357931",
+    "test-clean": "32fa31d27d2e1cad72775fee3f4849a9",
+    "test-other": "fb5a50374b501bb3bac4815ee91d3135",
+    "train-clean-100": "2a93770f6d5c6c964bc36631d331a522",
+    "train-clean-360": "c0e676e450a7ff2f54aeade5171606fa",
+    "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
+}
+NGRAMS = (  # trained on LibriSpeech's text for language models: 200,000 words in capitals
+    "4-gram.arpa.gz",
+    "3-gram.arpa.gz",
+    "3-gram.pruned.1e-7.arpa.gz",
+    "3-gram.pruned.3e-7.arpa.gz",
+)
+FEMALE = "Annie aunty belinda f1 f4 grandma linda shelby steph steph2 steph3"
+CHAPTER = 40  # utterances in a synthetic chapter, at most
 
-def prepare_librispeech(
-    data_folder,
-    save_folder,
-    train_splits=("train-clean-100",),
-    dev_splits=("dev-clean",),
-    test_splits=("test-clean",),
-    min_duration=0.1,
-    max_duration=40.0,
-    bad_test_audio="refuse",
-    workers=8,
-):
-    """Check a corpus and write one CSV manifest per split.
 
-    What is checked, what a manifest holds and what is left out is told at
-    :func:`speechbrain_recursive.data.prepare.build_manifests`.
+def _place(split, speaker, nth):
+    """The path of a synthetic speaker's nth utterance."""
+    chapter = 1000 * speaker + nth // CHAPTER
+    return f"{split}/{speaker}/{chapter}/{speaker}-{chapter}-{nth % CHAPTER:04d}.flac"
+
+
+def _write(root, plan):
+    """Write the transcripts and ``SPEAKERS.TXT`` of the synthetic twin."""
+    for chapter, rows in itertools.groupby(plan, key=lambda row: (root / row["path"]).parent):
+        chapter.mkdir(parents=True)
+        speaker = chapter.parent.name
+        transcript = "".join(f"{Path(row['path']).stem} {row['text']}\n" for row in rows)
+        (chapter / f"{speaker}-{chapter.name}.trans.txt").write_text(transcript, encoding="utf-8")
+    lines = [";ID  |SEX| SUBSET           |MINUTES| NAME"]
+    for speaker, rows in itertools.groupby(plan, key=lambda row: row["speaker"]):
+        rows = [*rows]
+        variant, minutes = rows[0]["variant"], len(rows) * 2.5 / 60
+        sex = "F" if variant in FEMALE.split() else "M"
+        lines.append(f"{speaker:<5}| {sex} | {rows[0]['split']:<17}| {minutes:<6.2f}| {variant}")
+    (root / "SPEAKERS.TXT").write_text("\n".join(lines) + "\n")
+
+
+class LibriSpeech(Corpus):
+    """LibriSpeech: read English. By default all 960 hours are for training.
+
+    Sentences of the synthetic twin last 2.5 s by default, at 115 to 170 words a minute.
 
     Arguments
     ---------
-    data_folder : str or Path
-        The folder that holds ``LibriSpeech``, or that folder itself.
-    save_folder : str or Path
-        Where manifests, ``rejected.txt`` and the record of the options go.
-    train_splits, dev_splits, test_splits : sequence of str
+    train_splits, dev_splits, test_splits : sequence of str, optional
         Names of folders in ``LibriSpeech``.
-    min_duration, max_duration : float
-        Limits of what counts as an utterance, in seconds.
-    bad_test_audio : str
-        ``"refuse"`` or ``"empty"``: what becomes of a bad utterance in dev or test.
-    workers : int
-        Threads that read audio.
 
-    Returns
-    -------
-    dict
-        From the name of each split to the path of its manifest.
-
-    Raises
-    ------
-    UserError
-        If the corpus or a split is not there; if a transcript line is malformed or has no audio;
-        if audio has no transcript; if more than 1% of a training split, or anything in dev or test
-        (see ``bad_test_audio``), is unusable.
+    Attributes
+    ----------
+    url : str
+        The folder that holds ``<split>.tar.gz``.
+    md5 : dict
+        From each split that can be downloaded to the MD5 sum of its archive.
+    ngram_url : str
+        The folder that holds the n-grams.
 
     Example
     -------
     >>> import tempfile
-    >>> from speechbrain_recursive.data.synthetic import make_librispeech
+    >>> corpus = LibriSpeech(["train-clean-100"], test_splits=["test-clean"])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     corpus = make_librispeech(folder, n_train=2, n_dev=1, n_test=1)
-    ...     manifests = prepare_librispeech(corpus, folder)
+    ...     data_folder = corpus.synthesize(folder, n_train=2, n_dev=1, n_test=1)
+    ...     manifests = corpus.prepare(data_folder, folder)
     ...     sorted(path.name for path in manifests.values())
     ['dev-clean.csv', 'test-clean.csv', 'train-clean-100.csv']
     """
-    rules = Rules(train_splits, dev_splits, test_splits, min_duration, max_duration, bad_test_audio)
-    files = {split: _files(_split_folder(data_folder, split)) for split in rules.splits}
-    return build_manifests(
-        save_folder,
-        [file for split in rules.splits for file in files[split]],
-        lambda: {split: _utterances(files[split]) for split in rules.splits},
-        rules,
-        workers,
+
+    train_splits = ("train-clean-100", "train-clean-360", "train-other-500")
+    dev_splits = ("dev-clean",)
+    test_splits = ("test-clean", "test-other")
+    url = "https://www.openslr.org/resources/12"
+    md5 = MD5
+    ngram_url = "https://www.openslr.org/resources/11"
+    twin = Twin(
+        "LibriSpeech",
+        ("train-clean-100", "dev-clean", "test-clean"),
+        language="en",
+        voice="en-us",
+        rates=(115, 170),
+        place=_place,
+        write=_write,
     )
+
+    def download(self, data_folder: str | Path) -> None:
+        """Download and unpack the splits that are missing.
+
+        Archives stay in ``data_folder``; a split appears in ``data_folder/LibriSpeech`` whole or not at
+        all. Arguments and errors are those of :meth:`Corpus.download`.
+
+        Example
+        -------
+        >>> LibriSpeech(["train-clean-99"]).download(".")
+        Traceback (most recent call last):
+        speechbrain_recursive.errors.UserError: LibriSpeech has no split 'train-clean-99', only ...
+        """
+        data_folder = Path(data_folder)
+        for split in self.splits:
+            if split not in self.md5:
+                raise UserError(f"LibriSpeech has no split {split!r}, only {', '.join(self.md5)}")
+        for split in self.splits:
+            if not (data_folder / split).is_dir():  # true where data_folder is LibriSpeech itself
+                url = f"{self.url}/{split}.tar.gz"
+                install(url, self.md5[split], data_folder, f"LibriSpeech/{split}")
+
+    def download_ngram(self, path: str | Path) -> None:
+        """Download one of the n-grams that OpenSLR publishes for LibriSpeech.
+
+        OpenSLR gives no sums for them; the CRC that each gzip file contains is checked instead.
+        Arguments and errors are those of :meth:`Corpus.download_ngram`.
+
+        Example
+        -------
+        >>> LibriSpeech().download_ngram("models/5-gram.arpa.gz")
+        Traceback (most recent call last):
+        speechbrain_recursive.errors.UserError: models/5-gram.arpa.gz cannot be downloaded: only ...
+        """
+        path = Path(path)
+        if path.name not in NGRAMS:
+            raise UserError(f"{path} cannot be downloaded: only files named {', '.join(NGRAMS)} can be")
+        fetch(f"{self.ngram_url}/{path.name}", path)
+
+    def utterances(self, data_folder, splits):
+        """Find the splits, as :meth:`Corpus.utterances` describes."""
+        files = {split: _files(_split_folder(data_folder, split)) for split in splits}
+        return files, lambda: {split: _rows(some) for split, some in files.items()}
 
 
 def _split_folder(data_folder, split):
     """The folder of a split, as an absolute path."""
-    data_folder = Path(data_folder)
     for root in (data_folder / "LibriSpeech", data_folder):
         if (root / split).is_dir():
             return (root / split).resolve()
@@ -96,7 +164,7 @@ def _files(folder):
     return found
 
 
-def _utterances(files):
+def _rows(files):
     """Match transcripts with audio: one dict per utterance, sorted by ID."""
     audio = {Path(path) for path, *_ in files if path.endswith(".flac")}
     rows = {}

@@ -1,15 +1,19 @@
-"""The table of utterances that every prepare script writes and everything else reads."""
+"""Manifests: CSV tables of the utterances of a split."""
 
 import csv
+import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from speechbrain_recursive.errors import UserError
 
-COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd", "unreadable")
+NUMBERS = {"start": float, "stop": float, "channel": int}  # optional
+COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd", "unreadable", *NUMBERS)
 
 
-def write_manifest(path, rows):
-    """Write a manifest, at once or not at all.
+def write_manifest(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write a manifest, whole or not at all.
 
     Arguments
     ---------
@@ -17,7 +21,8 @@ def write_manifest(path, rows):
         A CSV file.
     rows : iterable of dict
         With the keys ID, duration (float, seconds), wav, spk_id, wrd and unreadable (why the audio
-        cannot be used, or nothing). Other keys are ignored.
+        cannot be used, or an empty string). Where the utterance is a part of its file, also start and
+        stop (float, seconds), channel (int, counted from 0), or some of them. Other keys are ignored.
     """
     path = Path(path)
     partial = path.with_suffix(".partial")
@@ -28,27 +33,27 @@ def write_manifest(path, rows):
     partial.replace(path)
 
 
-def read_manifest(path):
+def read_manifest(path: str | Path) -> dict[str, dict[str, Any]]:
     """Read a manifest.
 
-    SpeechBrain's own reader looks for variables in fields and stops at a word such as ``$5``, so
-    this one is used in its place.
+    SpeechBrain's own reader expands variables in fields and fails at a word such as ``$5``.
 
     Arguments
     ---------
     path : str or Path
-        What :func:`write_manifest` wrote, or a CSV file of SpeechBrain's with these columns;
-        ``unreadable`` may lack.
+        A file of :func:`write_manifest`, or a CSV file of SpeechBrain's with the same columns;
+        unreadable, start, stop and channel may be missing.
 
     Returns
     -------
     dict
-        From ID to a dict of the other columns, in the order of the file; ``duration`` is a float.
+        From ID to a dict of the other columns, in the order of the file. ``duration`` is a float;
+        ``start``, ``stop`` (float) and ``channel`` (int) are None where the row has none.
 
     Raises
     ------
     UserError
-        If the file is not there, lacks a column or has a duration that is not a number.
+        If the file or a column is missing, or a number is malformed or out of range.
 
     Example
     -------
@@ -63,17 +68,21 @@ def read_manifest(path):
     try:
         with open(path, newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
-            lacking = {*COLUMNS} - {"unreadable"} - {*(table.fieldnames or ())}
-            if lacking:
-                raise UserError(f"{path}, line 1: no column {', '.join(sorted(lacking))}")
+            missing = {*COLUMNS} - {"unreadable", *NUMBERS} - {*(table.fieldnames or ())}
+            if missing:
+                raise UserError(f"{path}, line 1: no column {', '.join(sorted(missing))}")
             for row in table:
-                try:
-                    row["duration"] = float(row["duration"])
-                except (TypeError, ValueError):
-                    raise UserError(
-                        f"{path}, line {table.line_num}: {row['duration']!r} is not a duration"
-                    ) from None
+                where = f"{path}, line {table.line_num}"
                 row["unreadable"] = row.get("unreadable") or ""
+                for key, kind in {"duration": float, **NUMBERS}.items():
+                    try:
+                        row[key] = kind(row[key]) if row.get(key) or key == "duration" else None
+                    except (TypeError, ValueError):
+                        raise UserError(f"{where}: {row[key]!r} is not a {key}") from None
+                start, stop, channel = map(row.get, NUMBERS)
+                within = 0 <= (start or 0) < (math.inf if stop is None else stop) and (channel or 0) >= 0
+                if not within and not row["unreadable"]:
+                    raise UserError(f"{where}: no start {start}, stop {stop} and channel {channel}")
                 rows[row.pop("ID")] = row
     except FileNotFoundError:
         raise UserError(f"no manifest at {path}") from None

@@ -1,20 +1,30 @@
-"""What all tokenizers share: the layout of their pieces, the units of a text, and their file."""
+"""The base class of tokenizers: the layout of their pieces, and their file."""
 
 import json
-import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from speechbrain_recursive.data.text import units
 from speechbrain_recursive.files import write_whole
 
 
+def marks(seq2seq: bool) -> list[str]:
+    """The pieces that come before those of text."""
+    return ["<blank>", "<bos>", "<eos>", "<unk>"] if seq2seq else ["<blank>", "<unk>"]
+
+
 class Pieces:
-    """The pieces of a tokenizer, with the marks before them.
+    """The pieces of a tokenizer: ``<blank>``, ``<bos>`` and ``<eos>`` if needed, ``<unk>``, then text.
+
+    A subclass defines ``kind``, ``encode``, ``decode`` and ``_content``, the rest of its file.
 
     Arguments
     ---------
     pieces : list of str
-        Of text, each once.
+        Pieces of text, each once.
     seq2seq : bool
-        Whether there are ``<bos>`` and ``<eos>``.
+        Whether there are ``<bos>`` and ``<eos>``; other values count as their truth value.
 
     Attributes
     ----------
@@ -22,51 +32,47 @@ class Pieces:
         From id to piece, the marks included.
     blank, bos, eos, unk : int or None
         Ids of the marks.
-    metric : str
-        What the error rate of :meth:`units` is called.
+    boundary : bool
+        Whether pieces mark where words begin or end.
     """
 
+    kind: str
     blank = 0
-    metric = "wer"
+    boundary = True
 
-    def __init__(self, pieces, seq2seq):
-        marks = ["<blank>", "<bos>", "<eos>", "<unk>"] if seq2seq else ["<blank>", "<unk>"]
-        self.pieces = [*marks, *pieces]
-        self.bos, self.eos = (1, 2) if seq2seq else (None, None)
-        self.unk = len(marks) - 1
-        self.seq2seq = seq2seq
+    def __init__(self, pieces: Sequence[str], seq2seq: bool):
+        self.seq2seq = bool(seq2seq)
+        first = marks(self.seq2seq)
+        self.pieces = [*first, *pieces]
+        self.bos, self.eos = (1, 2) if self.seq2seq else (None, None)
+        self.unk = len(first) - 1
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pieces)
 
-    def units(self, text):
-        """What errors in a text are counted in, and what n-grams are made of: its words.
+    def units(self, text: str) -> list[str]:
+        """Split a text into the units of n-grams: words, or characters where pieces mark no words.
 
         Arguments
         ---------
         text : str
-            A transcript or a hypothesis.
+            A transcript.
 
         Returns
         -------
         list of str
         """
-        return text.split()
+        return units(text, "wer" if self.boundary else "cer")
 
-    def save(self, path, **extra):
-        """Write the JSON file that ``load_tokenizer`` reads, at once or not at all.
+    def save(self, path: str | Path, **extra: Any) -> None:
+        """Write the JSON file that ``load_tokenizer`` reads, whole or not at all.
 
         Arguments
         ---------
         path : str or Path
-            Where.
+            The file.
         **extra
-            What else to keep in it.
+            More values to keep in it.
         """
         content = {"kind": self.kind, "seq2seq": self.seq2seq, **self._content(), **extra}
         write_whole(path, json.dumps(content, ensure_ascii=False, indent=1))
-
-
-def normal(text):
-    """One space between words, and composed characters (NFC); nothing else is changed."""
-    return unicodedata.normalize("NFC", " ".join(text.split()))

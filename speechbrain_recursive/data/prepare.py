@@ -1,39 +1,45 @@
-"""What every corpus's prepare function shares: from utterances to one checked manifest per split.
+"""From the utterances of a corpus to one checked manifest per split.
 
-A corpus says which files it consists of and which utterances they hold; everything else is here.
+A corpus names its files and their utterances; what all corpora share is here.
 """
 
 import hashlib
 import json
 import logging
 import os
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import soundfile
 from tqdm import tqdm
 
-from speechbrain_recursive.data.manifest import COLUMNS, write_manifest
+from speechbrain_recursive.data.audio import segment
+from speechbrain_recursive.data.manifest import COLUMNS, NUMBERS, write_manifest
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
 
 MAX_LEFT_OUT = 0.01  # of a split
-UNREADABLE_DURATION = 0.5  # seconds of silence that stand for audio that cannot be read
+UNREADABLE_DURATION = 0.5  # seconds of silence in place of audio that cannot be read
 STAMP = "prepared.json"
 REPORT = "rejected.txt"
+Rows = dict[str, list[dict[str, Any]]]  # by split
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is prepared, and what counts as an utterance.
+    """Which splits are prepared, and what counts as an utterance.
 
     Arguments
     ---------
-    train_splits, dev_splits, test_splits : sequence of str
-        Names of splits.
+    splits : sequence of str
+        Names of splits, each once.
+    strict : sequence of str
+        Those of dev and test.
     min_duration, max_duration : float
         Limits in seconds.
     bad_test_audio : str
@@ -42,17 +48,11 @@ class Rules:
     Raises
     ------
     UserError
-        If ``bad_test_audio`` is neither.
-
-    Example
-    -------
-    >>> Rules(["train"], ["dev"], ["dev"]).splits
-    ['train', 'dev']
+        If ``bad_test_audio`` is something else.
     """
 
-    train_splits: tuple
-    dev_splits: tuple
-    test_splits: tuple
+    splits: Sequence[str]
+    strict: Sequence[str]
     min_duration: float = 0.1
     max_duration: float = 40.0
     bad_test_audio: str = "refuse"
@@ -61,43 +61,37 @@ class Rules:
         if self.bad_test_audio not in ("refuse", "empty"):
             raise UserError(f"bad_test_audio must be 'refuse' or 'empty', not {self.bad_test_audio!r}")
 
-    @property
-    def splits(self):
-        """All splits (list of str), each once."""
-        return list(dict.fromkeys([*self.train_splits, *self.dev_splits, *self.test_splits]))
 
-    def evaluates(self, split):
-        """Whether a split is one of dev or test (bool)."""
-        return split in self.dev_splits or split in self.test_splits
-
-
-def build_manifests(save_folder, files, utterances, rules, workers=8):
+def build_manifests(
+    save_folder: str | Path, files: Any, utterances: Callable[[], Rows], rules: Rules, workers: int = 8
+) -> dict[str, Path]:
     """Check utterances and write one CSV manifest per split, and ``rejected.txt``.
 
-    A manifest has the columns ID, duration (seconds), wav (absolute path), spk_id, wrd and
-    unreadable (a reason, or nothing), sorted by ID. A second call does nothing unless a rule, a file
-    of the corpus or a manifest has changed.
+    A manifest has the columns ID, duration (seconds), wav (absolute path), spk_id, wrd, unreadable (a
+    reason, or nothing), and start, stop (seconds) and channel where an utterance is a part of its file,
+    sorted by ID. A second call does nothing unless a rule, a file of the corpus or a manifest has
+    changed.
 
-    Files that are corrupt, too short or too long, empty transcripts and audio without a transcript are
-    listed in ``rejected.txt``, one per line with the reason. Training goes without them, unless they are
-    more than 1% of a split. In dev and test nothing that has a transcript is left out: with
-    ``bad_test_audio`` at ``"refuse"`` such an utterance stops the call; at ``"empty"`` it is kept, and
-    where its audio cannot be used the column ``unreadable`` says so, so that evaluation gives it an
+    Audio that is corrupt, too short or too long, empty transcripts and audio without a transcript are
+    listed in ``rejected.txt``, one per line with the reason. Training splits do without them, unless
+    they are more than 1% of a split. In dev and test nothing that has a transcript is left out: with
+    ``bad_test_audio`` at ``"refuse"`` such an utterance stops the call; with ``"empty"`` it is kept, and
+    the column ``unreadable`` gives the reason if its audio cannot be used, so that evaluation takes an
     empty hypothesis and its words count as deletions. Audio that has no transcript cannot be scored: it
-    is left out there too, again of up to 1% of a split. All audio is decoded in full, once per
-    corpus, since a file that is damaged within would stop the training that meets it.
+    is left out there too, again unless it is more than 1% of a split. All audio that utterances refer to
+    is decoded in full, once per corpus, since a damaged file would stop the training.
 
     Arguments
     ---------
     save_folder : str or Path
         Where manifests, ``rejected.txt`` and the record of the rules go.
-    files : list of tuple
-        All files of the corpus that the manifests depend on, as :func:`listing` gives them.
+    files : list or dict
+        All files of the corpus that the manifests depend on: one or several results of :func:`listing`.
     utterances : callable
         ``() -> {split: rows}``, where a row is a dict of ID, wav, spk_id and wrd (None where there is
-        no transcript); called only if there is something to do.
+        no transcript), and may have start, stop and channel; called only if there is something to do.
     rules : Rules
-        What is wanted.
+        Splits and limits.
     workers : int
         Threads that read audio.
 
@@ -125,7 +119,7 @@ def build_manifests(save_folder, files, utterances, rules, workers=8):
     for split in rules.splits:
         _inspect(rows[split], rules, split, workers)
     rejected = [row for split in rules.splits for row in rows[split] if row["reason"]]
-    write_whole(save_folder / REPORT, "".join(f"{row['wav']}: {row['reason']}\n" for row in rejected))
+    write_whole(save_folder / REPORT, "".join(f"{_reason(row)}\n" for row in rejected))
     kept = {split: _select(rows[split], rules, split, save_folder / REPORT) for split in rules.splits}
     for split, path in manifests.items():
         write_manifest(path, kept[split])
@@ -133,15 +127,15 @@ def build_manifests(save_folder, files, utterances, rules, workers=8):
     return manifests
 
 
-def listing(folders, endings):
-    """Files of a corpus with what tells whether they have changed.
+def listing(folders: Iterable[Path], endings: tuple[str, ...]) -> list[tuple]:
+    """List files of a corpus, with size and time so that changes are noticed.
 
     Arguments
     ---------
     folders : iterable of Path
-        Where to look, not below; what is no folder is passed over.
+        Where to look, not below; what is not a folder is skipped.
     endings : tuple of str
-        What names end with; hidden files are passed over.
+        Endings of names; hidden files are skipped.
 
     Returns
     -------
@@ -157,8 +151,8 @@ def listing(folders, endings):
     return sorted(found)
 
 
-def lines(path):
-    """The lines of a text file, without blank ones at its end.
+def lines(path: Path) -> list[str]:
+    """Read the lines of a text file, without blank ones at its end.
 
     Arguments
     ---------
@@ -181,14 +175,14 @@ def lines(path):
 
 
 def _inspect(rows, rules, split, workers):
-    """Add to each row its duration, what is wrong with its audio, and why it is to be rejected."""
+    """Add to each row its duration, what is wrong with its audio, and why it is rejected."""
 
     def inspect(row):
         row["duration"], row["unreadable"] = 0.0, ""
         if row["wrd"] is None:
             row["reason"] = "no transcript"
         else:
-            row["duration"], row["unreadable"] = _audio(row["wav"], rules)
+            row["duration"], row["unreadable"] = _audio(row, rules)
             row["reason"] = row["unreadable"] or ("" if row["wrd"] else "empty transcript")
 
     with ThreadPoolExecutor(workers) as pool:
@@ -197,15 +191,18 @@ def _inspect(rows, rules, split, workers):
             pass
 
 
-def _audio(path, rules):
-    """Duration in seconds, and why a file cannot be used (or nothing)."""
+def _audio(row, rules):
+    """Duration in seconds, and why the audio cannot be used (or nothing)."""
     try:
-        with soundfile.SoundFile(path) as audio:
-            duration = audio.frames / audio.samplerate
+        with soundfile.SoundFile(row["wav"]) as audio:
+            frames = segment(audio, *map(row.get, NUMBERS))
+            duration = frames / audio.samplerate
             if not rules.min_duration <= duration <= rules.max_duration:
                 limits = f"{rules.min_duration:g} to {rules.max_duration:g} s"
                 return duration, f"lasts {duration:.2f} s, which is not within {limits}"
-            return duration, "" if len(audio.read(dtype="int16")) == audio.frames else "cut short"
+            return duration, "" if len(audio.read(frames, dtype="int16")) == frames else "cut short"
+    except UserError as error:
+        return 0.0, str(error)
     except soundfile.SoundFileError as error:
         problem = getattr(error, "error_string", "") or "corrupt or cut short"
         return 0.0, f"cannot be decoded ({problem.removeprefix('Error : ').rstrip('.')})"
@@ -213,7 +210,7 @@ def _audio(path, rules):
 
 def _select(rows, rules, split, report):
     """The rows that a manifest keeps."""
-    everything, strict = rows, rules.evaluates(split)
+    everything, strict = rows, split in rules.strict
     spare = [row for row in rows if row["reason"] and (row["wrd"] is None or not strict)]
     if len(spare) > MAX_LEFT_OUT * len(rows):
         raise UserError(_count(spare, rows, split, report, ", more than 1%"))
@@ -224,7 +221,7 @@ def _select(rows, rules, split, report):
     bad = [row for row in rows if row["reason"]]
     if bad and rules.bad_test_audio == "refuse":
         raise UserError(
-            f"{_count(bad, everything, split, report)}; mend them, or count their words as "
+            f"{_count(bad, everything, split, report)}; repair them, or count their words as "
             "deletions with --bad_test_audio empty"
         )
     for row in bad:
@@ -234,8 +231,13 @@ def _select(rows, rules, split, report):
 
 
 def _count(rejected, rows, split, report, remark=""):
-    first = f"{rejected[0]['wav']}: {rejected[0]['reason']}"
     return (
         f"{len(rejected)} of {len(rows)} utterances of {split} are unusable{remark}; the first is "
-        f"{first}; all are listed in {report}"
+        f"{_reason(rejected[0])}; all are listed in {report}"
     )
+
+
+def _reason(row):
+    """Why a row is rejected. A row that is a part of its file is named by its ID as well."""
+    part = any(row.get(key) is not None for key in NUMBERS)
+    return f"{row['wav']}{' (' + row['ID'] + ')' if part else ''}: {row['reason']}"

@@ -1,16 +1,18 @@
-"""Batches of like lengths whose order is a function of seed and epoch alone."""
+"""Batches of similar lengths whose order depends on seed and epoch alone."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
 
 
 class LengthBatchSampler(Sampler):
-    """Batches of like lengths, limited by padded duration, anew every epoch.
+    """Batches of similar lengths, limited by padded duration, drawn again every epoch.
 
-    SpeechBrain's ``DynamicBatchSampler`` is not used, since it draws epoch e of seed s like epoch
-    e + 1 of seed s - 1, and since its ``DistributedSamplerWrapper`` fixes the number of batches
-    at the first epoch, although it changes from epoch to epoch: training on several processes
-    stops at an assertion, or goes without some batches.
+    It replaces SpeechBrain's ``DynamicBatchSampler``, which draws epoch e of seed s like epoch e + 1
+    of seed s - 1, and whose ``DistributedSamplerWrapper`` fixes the number of batches at the first
+    epoch, although it changes from epoch to epoch: training on several processes then stops at an
+    assertion, or leaves out some batches.
 
     Utterances are sorted by duration times a random factor, so that neighbors change, cut into
     batches, and the batches shuffled.
@@ -18,15 +20,15 @@ class LengthBatchSampler(Sampler):
     Arguments
     ---------
     durations : sequence of float
-        Of every item, in seconds.
+        Duration of every item, in seconds.
     max_seconds : float
         Limit on the batch size times the longest duration. A longer item is a batch of its own.
     seed : int
-        Of the order.
+        Seed of the order.
     max_examples : int or None
         Limit on the batch size.
     shuffle : bool
-        If False, the longest items come first, every epoch alike.
+        If False, the longest items come first, in every epoch.
     jitter : float
         The random factor lies within ``1 - jitter`` and ``1 + jitter``.
     rank, world_size : int
@@ -42,14 +44,14 @@ class LengthBatchSampler(Sampler):
 
     def __init__(
         self,
-        durations,
-        max_seconds,
-        seed=0,
-        max_examples=None,
-        shuffle=True,
-        jitter=0.1,
-        rank=0,
-        world_size=1,
+        durations: Sequence[float],
+        max_seconds: float,
+        seed: int = 0,
+        max_examples: int | None = None,
+        shuffle: bool = True,
+        jitter: float = 0.1,
+        rank: int = 0,
+        world_size: int = 1,
     ):
         self.durations = np.asarray(durations, dtype=np.float64)
         self.max_seconds = max_seconds
@@ -60,7 +62,7 @@ class LengthBatchSampler(Sampler):
         self.rank, self.world_size = rank, world_size
         self.set_epoch(0)
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         """Draw the batches of an epoch.
 
         Arguments
@@ -87,8 +89,8 @@ class LengthBatchSampler(Sampler):
         batches += [batches[i % len(batches)] for i in range(short)]
         self.batches = batches[self.rank :: self.world_size]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.batches)

@@ -1,9 +1,11 @@
-"""The engine of synthetic corpora: sentences of a grammar, spoken by eSpeak NG into a corpus's layout.
+"""Synthetic twins of corpora: sentences of a grammar, spoken by eSpeak NG, in a corpus's layout.
 
-No sentence occurs twice and no voice variant occurs in two splits, so test sentences and test voices
-are unseen in training. What makes a corpus easy or hard is the speech, more than the model: faster
-speech and odd voices are much harder to recognize. Each corpus therefore names its range of
-speaking rates, and the variants below are those of eSpeak NG that are left without
+They let every recipe run, with the real corpus's own prepare code, where there is no corpus.
+
+No sentence occurs twice and no voice variant occurs in two splits, so test sentences and test voices are
+unseen in training. How hard a corpus is depends on the speech more than on the model: faster speech and
+odd voices are much harder to recognize. Each corpus therefore names its range of speaking rates, and the
+variants below are those of eSpeak NG without
 
 - whispers, robots, creaks, caricatures and the Klatt synthesizer's voices;
 - voices that set a speed of their own (``Andrea``, ``anika``, ``Marco``, ...);
@@ -15,6 +17,7 @@ The 61 training voices are 44 variants, the first 17 of them at a low and at a h
 
 import hashlib
 import importlib.metadata
+import inspect
 import itertools
 import json
 import random
@@ -23,6 +26,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -49,7 +53,7 @@ STAMP = "synthetic.json"
 
 @dataclass(frozen=True)
 class Twin:
-    """What a synthetic corpus has of the real one.
+    """The layout and language of a synthetic twin.
 
     Arguments
     ---------
@@ -61,46 +65,61 @@ class Twin:
         Of the grammar, and of its sentences: see :mod:`speechbrain_recursive.data.grammar`.
     voice : str
         eSpeak's name of the language.
+    rates : tuple of int
+        Lowest and highest nominal speaking rate by default, in eSpeak's words a minute.
     place : callable
-        ``(split, speaker, nth) -> path``: where the nth utterance of a speaker stands below ``root``,
+        ``(split, speaker, nth) -> path``: the path below ``root`` of the nth utterance of a speaker,
         for the name of a split and a number of the speaker that is 101 or above. The stem of the path
-        is the utterance's ID. Paths of a speaker sort as they are numbered.
+        is the utterance's ID. Paths of a speaker sort as they are numbered. It is a function of the
+        corpus's own file: the twin is made again when that file changes.
     write : callable
         ``(root, plan)``: writes transcripts and whatever else the corpus has beside its audio. The
         plan has one dict per utterance: ``split``, ``speaker`` (int), ``path``, ``variant``, ``text``
-        and what else the speech is made from, in the order of speakers and paths.
+        and the parameters of its speech, in the order of speakers and paths.
     """
 
     root: str
     splits: tuple[str, str, str]
     language: str
     voice: str
-    place: Callable
-    write: Callable
+    rates: tuple[int, int]
+    place: Callable[[str, int, int], str]
+    write: Callable[[Path, list[dict[str, Any]]], None]
 
 
-def synthesize(twin, folder, counts, seed, noise, reverb, rates, workers):
+def synthesize(
+    twin: Twin,
+    folder: str | Path,
+    n_train: int = 4000,
+    n_dev: int = 100,
+    n_test: int = 300,
+    seed: int = 1234,
+    noise: bool = False,
+    reverb: bool = False,
+    rates: tuple[int, int] | None = None,
+    workers: int = 2,
+) -> Path:
     """Write a corpus under ``folder/<root>``, unless it is already there.
 
     The same arguments give the same bytes. The corpus appears whole or not at all, and is made
-    anew when an argument changes.
+    again when an argument changes.
 
     Arguments
     ---------
     twin : Twin
         Layout and language.
     folder : str or Path
-        Where the corpus's folder is to stand.
-    counts : tuple of int
+        The folder to put the corpus's folder into.
+    n_train, n_dev, n_test : int
         Utterances in the training, dev and test split. Test and dev sets do not depend on the first.
     seed : int
-        Of sentences, voices, rates, noise and rooms.
+        Seed of sentences, voices, rates, noise and rooms.
     noise : bool
         Add white noise or babble at 5 to 20 dB to half of the utterances of every split.
     reverb : bool
         Put half of the utterances of every split into a room (RT60 of 0.2 to 0.5 s).
-    rates : tuple of int
-        Lowest and highest nominal speaking rate, in eSpeak's words a minute.
+    rates : tuple of int, optional
+        Lowest and highest nominal speaking rate, in eSpeak's words a minute; by default the twin's.
     workers : int
         Threads that speak. The corpus does not depend on it.
 
@@ -112,18 +131,19 @@ def synthesize(twin, folder, counts, seed, noise, reverb, rates, workers):
     Raises
     ------
     UserError
-        If ``folder/<root>`` holds something that was not written here.
+        If ``folder/<root>`` exists and is not synthetic.
     """
     folder = Path(folder)
     corpus, partial = folder / twin.root, folder / f"{twin.root}.partial"
-    counts = dict(zip(twin.splits, counts, strict=True))
+    counts = dict(zip(twin.splits, (n_train, n_dev, n_test), strict=True))
+    rates = twin.rates if rates is None else rates
     options = {
         "counts": counts,
         "seed": seed,
         "noise": noise,
         "reverb": reverb,
         "rates": list(rates),
-        "made by": _makers(),
+        "made by": _makers(twin),
     }
     stamp = corpus / STAMP
     if stamp.is_file() and json.loads(stamp.read_text()) == options:
@@ -141,8 +161,8 @@ def synthesize(twin, folder, counts, seed, noise, reverb, rates, workers):
     babble = _babble(twin, seed) if noise else None
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(plan), desc="Synthesis") as bar:
         jobs = [
-            pool.submit(_speak, twin.voice, partial, rows, seed, babble, noise, reverb, bar)
-            for rows in _by_speaker(plan)
+            pool.submit(_speak, twin.voice, partial, [*rows], seed, babble, noise, reverb, bar)
+            for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])
         ]
         for job in jobs:
             job.result()
@@ -152,11 +172,10 @@ def synthesize(twin, folder, counts, seed, noise, reverb, rates, workers):
     return folder
 
 
-def _makers():
-    """What a corpus depends on besides its options: the sources of this folder that make it."""
-    here = Path(__file__).parent
-    names = ("espeak.py", "grammar.py", "synthesis.py", "synthetic.py")
-    sources = b"".join((here / name).read_bytes() for name in names)
+def _makers(twin):
+    """What a corpus depends on besides its options: the sources that make it, and eSpeak's version."""
+    files = (espeak.__file__, grammar.__file__, __file__, inspect.getfile(twin.place))
+    sources = b"".join(Path(file).read_bytes() for file in files)
     espeak_version = importlib.metadata.version("espeakng-loader")
     return f"{hashlib.md5(sources).hexdigest()}, espeakng-loader {espeak_version}"
 
@@ -165,7 +184,9 @@ def _plan(twin, counts, seed, rates):
     """One dict per utterance, by speaker and path; ``index`` is the order in which they are drawn."""
     texts = iter(grammar.sentences(sum(counts.values()), seed, twin.language))
     plan = []
-    for role, split in reversed([*enumerate(twin.splits)]):  # test first: it stays when train changes
+    for role, split in reversed(
+        [*enumerate(twin.splits)]
+    ):  # test first: independent of the size of train
         rng = random.Random(f"{seed} {split}")
         variants = [*VARIANTS.values()][role].split()
         voices = [(variant, rng.randint(30, 48)) for variant in variants]
@@ -188,11 +209,6 @@ def _plan(twin, counts, seed, rates):
                 }
             )
     return sorted(plan, key=lambda row: (row["speaker"], row["path"]))
-
-
-def _by_speaker(plan):
-    """The plan's rows, one list per speaker."""
-    return [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
 
 
 def _speak(language, root, rows, seed, babble, noise, reverb, bar):

@@ -1,240 +1,143 @@
-"""Text to token ids and back: characters or SentencePiece, with one layout.
+"""Tokenizers: declared in YAML, made once from training transcripts, then loaded.
 
-The pieces are ``<blank>``, then ``<bos>`` and ``<eos>`` unless the model is CTC-only, then
-``<unk>``, then the pieces of text. A tokenizer is one JSON file.
+The pieces of a tokenizer are ``<blank>``, then ``<bos>`` and ``<eos>`` unless the model is CTC-only,
+then ``<unk>``, then the pieces of text. A tokenizer is one JSON file.
 """
 
 import base64
-import io
+import hashlib
 import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
-import sentencepiece
-
-from speechbrain_recursive.data.pieces import Pieces, normal
+from speechbrain_recursive.data.characters import CharacterTokenizer
+from speechbrain_recursive.data.manifest import read_manifest
+from speechbrain_recursive.data.pieces import Pieces, marks
+from speechbrain_recursive.data.subwords import SentencePieceTokenizer
+from speechbrain_recursive.data.text import normal
 from speechbrain_recursive.errors import UserError
 
-WORD_BOUNDARY = "|"
-UNKNOWN = "\u2047"  # what an unknown piece decodes to
-PRIVATE = 0xF0000  # Unicode's private use area: its characters hold the places that no character takes
 
-
-class CharacterTokenizer(Pieces):
-    """Characters, with ``|`` between words.
+@dataclass(frozen=True)
+class TokenizerSpec:
+    """A tokenizer whose size is known before there is a corpus.
 
     Arguments
     ---------
-    alphabet : str or sequence of str
-        The characters that may occur in a word, in any order.
-    seq2seq : bool
-        Whether there are ``<bos>`` and ``<eos>``.
-    boundary : bool
-        Whether there is ``|``. Without it, as for Chinese, spaces are passed over, and the units of a
-        text are its characters.
+    token_type : str
+        ``"unigram"`` or ``"bpe"`` for subwords of SentencePiece; ``"char"`` for characters without word
+        boundary, as for Chinese.
+    characters : str, optional
+        An alphabet: the tokens are these characters, with ``|`` between words unless ``token_type`` is
+        ``"char"``. By default tokens are made from the training transcripts.
+    size : int, optional
+        Number of tokens, marks included. Needed without ``characters``. If the transcripts have fewer
+        characters, the rest is filled up, see :meth:`CharacterTokenizer.from_texts`.
+    seq2seq : bool or int
+        Whether there are ``<bos>`` and ``<eos>``; the number of decoder layers will do.
 
-    Attributes
-    ----------
-    pieces : list of str
-        From id to piece; ``blank``, ``bos``, ``eos`` and ``unk`` are ids in it (``bos`` and
-        ``eos`` are None for CTC alone).
-    metric : str
-        What the error rate of :meth:`units` is called: ``"wer"``, or ``"cer"`` without boundary.
+    Raises
+    ------
+    UserError
+        If there is no such ``token_type``, or ``size`` is missing, too small or not that of
+        ``characters``.
 
     Example
     -------
-    >>> tokenizer = CharacterTokenizer("ABCDEFGHIJKLMNOPQRSTUVWXYZ'", seq2seq=False)
-    >>> len(tokenizer), tokenizer.pieces[:5]
-    (30, ['<blank>', '<unk>', '|', "'", 'A'])
-    >>> tokenizer.encode("A CAB")
-    [4, 2, 6, 4, 5]
-    >>> tokenizer.decode([4, 2, 6, 4, 5])
-    'A CAB'
+    >>> len(TokenizerSpec(characters="'ABCDEFGHIJKLMNOPQRSTUVWXYZ", seq2seq=False))
+    30
+    >>> len(TokenizerSpec("bpe", size=5000))
+    5000
     """
 
-    kind = "characters"
+    token_type: str = "unigram"
+    characters: str | None = None
+    size: int | None = None
+    seq2seq: bool | int = True
 
-    def __init__(self, alphabet, seq2seq=True, boundary=True):
-        characters = sorted({*alphabet} - {WORD_BOUNDARY, " "})
-        super().__init__([WORD_BOUNDARY] * boundary + characters, seq2seq)
-        self.boundary = boundary
-        self.metric = "wer" if boundary else "cer"
-        self._ids = {piece: i for i, piece in enumerate(self.pieces)}
+    def __post_init__(self):
+        object.__setattr__(self, "seq2seq", bool(self.seq2seq))
+        characters, size, least = self.characters, self.size, len(marks(self.seq2seq)) + 1
+        if self.token_type not in ("unigram", "bpe", "char"):
+            raise UserError(f"token_type is unigram, bpe or char, not {self.token_type!r}")
+        if characters is not None and not (isinstance(characters, str) and characters.strip()):
+            raise UserError(f'characters is an alphabet in quotes, such as "ABC", not {characters!r}')
+        if size is None and characters is None:
+            raise UserError("tokenizer: give its size, or an alphabet as characters")
+        if size is not None and (type(size) is not int or size < least):
+            raise UserError(f"tokenizer: size is a number of at least {least} tokens, not {size!r}")
+        if None not in (size, characters) and size != len(self._of_characters()):
+            raise UserError(
+                f"tokenizer: size is {size}, but characters make {len(self._of_characters())} tokens: "
+                "set size to null"
+            )
 
-    @classmethod
-    def from_texts(cls, texts, seq2seq=True, boundary=True, size=None):
-        """Take the alphabet from lines of text.
+    def __len__(self) -> int:
+        return self.size if self.characters is None else len(self._of_characters())
+
+    def build(self, path: str | Path, manifests: Sequence[str | Path]) -> Pieces:
+        """Load the tokenizer at a path, or make it from training manifests.
+
+        It is made again when an option or the text of the manifests has changed.
 
         Arguments
         ---------
-        texts : iterable of str
-            Transcripts.
-        seq2seq, boundary : bool
-            As for the class.
-        size : int, optional
-            Number of pieces, marks included. Places that no character of the text takes are held by
-            characters of Unicode's private use area, so that one model's size serves several texts.
+        path : str or Path
+            The tokenizer's JSON file.
+        manifests : sequence of (str or Path)
+            Training manifests, whose column wrd is used.
 
         Returns
         -------
-        CharacterTokenizer
+        CharacterTokenizer or SentencePieceTokenizer
+            With as many pieces as the length of this object.
 
         Raises
         ------
         UserError
-            If the text has more characters than ``size`` leaves room for: none becomes ``<unk>``.
-
-        Example
-        -------
-        >>> tokenizer = CharacterTokenizer.from_texts(["\u5c71 \u6c34"], boundary=False, size=7)
-        >>> tokenizer.pieces[4:], tokenizer.units("\u5c71 \u6c34")
-        (['\u5c71', '\u6c34', '\U000f0000'], ['\u5c71', '\u6c34'])
+            If the text has characters that the alphabet does not contain, or does not fit the size.
         """
-        made = cls({c for text in texts for c in normal(text)}, seq2seq, boundary)
-        if size is None or size == len(made):
-            return made
-        if size < len(made):
-            raise UserError(
-                f"n_tokens {size}: the training text has more characters; with the marks it makes "
-                f"{len(made)} tokens, so set --n_tokens {len(made)}"
-            )
-        spare = [chr(PRIVATE + i) for i in range(size - len(made))]
-        return cls([*made.pieces[made.unk + 1 :], *spare], seq2seq, boundary)
-
-    def units(self, text):
-        """The words of a text, or its characters where tokens know no word boundary."""
-        return super().units(text) if self.boundary else [*"".join(text.split())]
-
-    def encode(self, text):
-        """Ids of a text, without ``<bos>`` and ``<eos>``; unknown characters become ``<unk>``.
-
-        Arguments
-        ---------
-        text : str
-            Words and spaces.
-
-        Returns
-        -------
-        list of int
-        """
-        between = self._ids.get(WORD_BOUNDARY)
-        return [
-            between if c == " " else self.unk if c == WORD_BOUNDARY else self._ids.get(c, self.unk)
-            for c in normal(text)
-            if c != " " or self.boundary
+        rows = [
+            (f"{manifest}: {name}", row["wrd"])
+            for manifest in manifests
+            for name, row in read_manifest(manifest).items()
         ]
+        texts = [text for _, text in rows]
+        source = hashlib.md5(json.dumps([astuple(self), texts]).encode()).hexdigest()
+        with suppress(FileNotFoundError, KeyError, TypeError, ValueError):  # missing or damaged
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            if content["source"] == source:
+                return from_content(content)
+        if self.characters is not None:
+            made = self._of_characters()
+            _check_alphabet(self.characters, rows)
+        elif self.token_type == "char":
+            made = CharacterTokenizer.from_texts(texts, self.seq2seq, boundary=False, size=self.size)
+        else:
+            made = SentencePieceTokenizer.from_texts(texts, self.size, self.seq2seq, self.token_type)
+        made.save(path, source=source)
+        return made
 
-    def decode(self, ids):
-        """The text of ids; blanks, ``<bos>`` and ``<eos>`` say nothing.
-
-        Arguments
-        ---------
-        ids : sequence of int
-            Without the repetitions of a CTC path.
-
-        Returns
-        -------
-        str
-        """
-        said = [UNKNOWN if i == self.unk else self.pieces[i] for i in ids if i >= self.unk]
-        return " ".join("".join(said).replace(WORD_BOUNDARY, " ").split())
-
-    def _content(self):
-        first = self.unk + 1 + self.boundary
-        return {"alphabet": "".join(self.pieces[first:]), "boundary": self.boundary}
+    def _of_characters(self):
+        return CharacterTokenizer(self.characters, self.seq2seq, boundary=self.token_type != "char")
 
 
-class SentencePieceTokenizer(Pieces):
-    """Subwords of a SentencePiece model, moved behind our own marks.
-
-    Arguments
-    ---------
-    model : bytes
-        A serialized SentencePiece model whose piece 0 is ``<unk>`` and which has no other marks.
-    seq2seq : bool
-        Whether there are ``<bos>`` and ``<eos>``.
-
-    Attributes
-    ----------
-    pieces : list of str
-        As in :class:`CharacterTokenizer`; a word begins with U+2581.
-
-    Example
-    -------
-    >>> tokenizer = SentencePieceTokenizer.from_texts(["THE CAT", "THE HAT"], vocab_size=11)
-    >>> tokenizer.decode(tokenizer.encode("THE THAT"))
-    'THE THAT'
-    """
-
-    kind = "sentencepiece"
-
-    def __init__(self, model, seq2seq=True):
-        self._model = model
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        known = range(1, self._processor.get_piece_size())
-        super().__init__([self._processor.id_to_piece(i) for i in known], seq2seq)
-
-    @classmethod
-    def from_texts(cls, texts, vocab_size, seq2seq=True, model_type="unigram"):
-        """Train on lines of text.
-
-        Arguments
-        ---------
-        texts : iterable of str
-            Transcripts.
-        vocab_size : int
-            Number of pieces, marks included.
-        seq2seq : bool
-            Whether there are ``<bos>`` and ``<eos>``.
-        model_type : str
-            ``"unigram"`` or ``"bpe"``.
-
-        Returns
-        -------
-        SentencePieceTokenizer
-
-        Raises
-        ------
-        UserError
-            If the text does not support so many pieces, or so few.
-        """
-        model = io.BytesIO()
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=map(normal, texts),
-                model_writer=model,
-                vocab_size=vocab_size - (3 if seq2seq else 1),
-                model_type=model_type,
-                character_coverage=1.0,
-                normalization_rule_name="identity",
-                unk_id=0,
-                bos_id=-1,
-                eos_id=-1,
-                pad_id=-1,
-                minloglevel=2,
-            )
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+def _check_alphabet(alphabet, rows):
+    """Refuse training text with characters that an alphabet does not contain, such as another case."""
+    for where, text in rows:
+        foreign = sorted({*normal(text)} - {*alphabet, " "})
+        if foreign:
             raise UserError(
-                f"SentencePiece cannot make {vocab_size} pieces; of its own, which leave out "
-                f"<blank>, <bos> and <eos>, it says: {reason}"
-            ) from None
-        return cls(model.getvalue(), seq2seq)
-
-    def encode(self, text):
-        """As :meth:`CharacterTokenizer.encode`."""
-        return [i + self.unk for i in self._processor.encode(normal(text))]
-
-    def decode(self, ids):
-        """As :meth:`CharacterTokenizer.decode`."""
-        known = [int(i) - self.unk for i in ids if i >= self.unk]
-        return " ".join(self._processor.decode(known).split())
-
-    def _content(self):
-        return {"pieces": self.pieces, "model": base64.b64encode(self._model).decode()}
+                f"{where} has {' '.join(foreign)}, which the alphabet does not contain; correct the "
+                "transcript or give the tokenizer's characters all letters"
+            )
 
 
-def load_tokenizer(path):
-    """Read what ``save`` wrote.
+def load_tokenizer(path: str | Path) -> Pieces:
+    """Load a tokenizer that was saved.
 
     Arguments
     ---------
@@ -248,7 +151,7 @@ def load_tokenizer(path):
     Raises
     ------
     UserError
-        If there is no such file, or it holds no tokenizer.
+        If there is no such file, or it is not a tokenizer.
     """
     try:
         return from_content(json.loads(Path(path).read_text(encoding="utf-8")))
@@ -258,7 +161,7 @@ def load_tokenizer(path):
         raise UserError(f"{path} is not a tokenizer of this package") from None
 
 
-def from_content(content):
+def from_content(content: dict[str, Any]) -> Pieces:
     """The tokenizer that a parsed JSON file describes."""
     if content["kind"] == CharacterTokenizer.kind:
         boundary = content.get("boundary", True)

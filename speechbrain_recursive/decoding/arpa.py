@@ -1,9 +1,11 @@
-"""ARPA files of n-grams, and the vocabulary of what KenLM makes of them."""
+"""Writes n-grams as ARPA files and reads the vocabulary of ARPA files and KenLM binaries."""
 
 import gzip
 import mmap
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 from speechbrain_recursive.errors import UserError
 
@@ -12,13 +14,13 @@ BINARY = b"mmap lm http://kheafield.com/code"
 GZIP = b"\x1f\x8b"
 
 
-def write_arpa(file, vocabulary, orders):
-    """Writes what :func:`speechbrain_recursive.decoding.ngram.kneser_ney` returned as an ARPA file.
+def write_arpa(file: TextIO, vocabulary: Sequence[str], orders: Sequence[Any]) -> None:
+    """Write what :func:`speechbrain_recursive.decoding.ngram.kneser_ney` returns as an ARPA file.
 
     Arguments
     ---------
     file : text file
-        Where to write.
+        Open for writing.
     vocabulary : list of str
         The words.
     orders : list of Grams
@@ -32,21 +34,17 @@ def write_arpa(file, vocabulary, orders):
             f"{names[p]} {vocabulary[w]}".lstrip(" ")
             for p, w in zip(grams.prefix, grams.word, strict=True)
         ]
-        backoff = grams.backoff if n < len(orders) else [None] * len(names)
-        for name, log_prob, weight in zip(names, grams.log_prob, backoff, strict=True):
-            file.write(
-                f"{log_prob:.7g}\t{name}\n"
-                if weight is None
-                else f"{log_prob:.7g}\t{name}\t{weight:.7g}\n"
-            )
+        ends = [f"\t{weight:.7g}" for weight in grams.backoff] if n < len(orders) else [""] * len(names)
+        for name, log_prob, end in zip(names, grams.log_prob, ends, strict=True):
+            file.write(f"{log_prob:.7g}\t{name}{end}\n")
     file.write("\n\\end\\\n")
 
 
-def read_unigrams(path):
-    """The words that a KenLM model knows.
+def read_unigrams(path: str | Path) -> list[str]:
+    """The words of an n-gram.
 
-    Of the file no more is read than that takes, and the end of a plain ARPA file: enough to refuse most
-    of what KenLM would refuse, long before KenLM has read a large file.
+    Reads the unigrams alone and, of a plain ARPA file, the end. This finds most of the faults that KenLM
+    would find after minutes of loading a large file.
 
     Arguments
     ---------
@@ -61,7 +59,7 @@ def read_unigrams(path):
     Raises
     ------
     UserError
-        If there is no such file, it is neither, it is cut short, or it holds unigrams alone.
+        If there is no such file, it is neither of these, it is cut short, or it contains only unigrams.
     """
     if not Path(path).is_file():
         raise UserError(f"no n-gram at {path}")
@@ -85,7 +83,7 @@ def read_unigrams(path):
 
 
 def _binary_words(file):
-    """A binary ends with its words, each closed by a zero byte."""
+    """The words at the end of a binary, each followed by a zero byte."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         at = data.rfind(b"<unk>\0")
         if at < 0:
@@ -109,7 +107,7 @@ def _arpa_words(file):
     if not words:
         raise ValueError("it is neither an ARPA file nor a KenLM binary")
     if len(counts) < 2:
-        raise ValueError("it holds unigrams alone, KenLM takes bigrams and longer")
+        raise ValueError("it contains only unigrams, and KenLM needs bigrams or longer")
     if len(words) != counts[0]:
         raise ValueError(f"it holds {len(words)} of {counts[0]} unigrams")
     return words

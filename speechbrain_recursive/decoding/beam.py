@@ -1,6 +1,9 @@
 """CTC beam search with a KenLM word n-gram, in the C++ of ``flashlight-text``."""
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flashlight.lib.text.decoder import (
@@ -14,26 +17,31 @@ from flashlight.lib.text.decoder.kenlm import KenLM
 from flashlight.lib.text.dictionary import Dictionary
 
 from speechbrain_recursive.decoding.arpa import read_unigrams
+from speechbrain_recursive.decoding.decoder import Decode, Decoder, Setting
+from speechbrain_recursive.decoding.ngram import check_order, estimate_ngram
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.request import Outputs
 
-NEVER = -1e4  # a log-probability that no path recovers from
+NEVER = -1e4  # a log-probability low enough to rule a path out
 
 
-class NgramBeam:
+@dataclass(frozen=True)
+class NgramBeam(Decoder):
     """Finds the words that maximize log p_ctc + weight * log p_lm + bonus * number of words.
 
-    Logarithms are natural. The words are those of the n-gram, spelled by the tokenizer; nothing else can
-    come out. All alignments that the beam keeps of one word sequence are summed. With the piece ``|``
-    between words the search is that of CTC. Where words are not divided by a piece of their own
-    (SentencePiece, Chinese characters), consecutive frames with the same best piece are joined
-    beforehand, because the search underneath cannot stay on the last piece of a word.
+    Logarithms are natural. Only words of the n-gram can come out, spelled by the tokenizer. The
+    probabilities of all alignments of one word sequence that stay in the beam are summed. If the
+    tokenizer has a piece ``|`` between words, this is standard CTC beam search. Other tokenizers
+    (SentencePiece, Chinese characters) need one more step, because flashlight's search cannot stay on
+    the last piece of a word: consecutive frames with the same best piece are merged first.
 
     Arguments
     ---------
-    tokenizer : object
-        With ``pieces``, ``encode`` and ``blank``; see :mod:`speechbrain_recursive.data.tokenizers`.
-    ngram : str or Path
-        An ARPA file, plain or gzipped, or a KenLM binary, of order 2 or above.
+    ngram : str or Path, optional
+        An ARPA file, plain or gzipped, or a KenLM binary, of order 2 or above. By default an n-gram is
+        estimated from the training transcripts and written to ``ngram.arpa`` in the results folder.
+    order : int
+        Length in words of the longest n-gram that is estimated, 2 to 6.
     width : int
         Number of hypotheses kept at each frame.
     weight : float
@@ -41,98 +49,129 @@ class NgramBeam:
     bonus : float
         Added for each word.
     threshold : float
-        Hypotheses that fall this far (natural log) below the best are dropped. SpeechBrain
-        drops them there too; 15 takes two to three times as long, for fewer errors where the posteriors
-        are flat.
+        Hypotheses whose score (natural log) is this far below the best are dropped. 10 is SpeechBrain's
+        default; 15 takes two to three times as long and makes fewer errors where posteriors are flat.
 
     Raises
     ------
     UserError
-        If there is no such n-gram, KenLM cannot load it, or its words hold letters that no piece has.
+        If the order is out of range. :meth:`check` and :meth:`build` raise it if there is no such
+        n-gram, KenLM cannot load it, or its words contain letters that the tokenizer lacks.
 
     Example
     -------
-    >>> beam = NgramBeam(tokenizer, "lm.arpa", width=100)  # doctest: +SKIP
-    >>> [tokenizer.decode(ids) for ids in beam(log_probs, frames)]  # doctest: +SKIP
+    >>> decode = NgramBeam("lm.arpa", width=100).build(setting)  # doctest: +SKIP
+    >>> [tokenizer.decode(ids) for ids in decode(outputs)]  # doctest: +SKIP
     """
 
-    def __init__(self, tokenizer, ngram, width=100, weight=0.5, bonus=1.0, threshold=10.0):
-        words = read_lexicon(tokenizer, ngram)
-        self.blank = tokenizer.blank
-        self.boundary = tokenizer.pieces.index("|") if "|" in tokenizer.pieces else None
-        self.spellings = [tokenizer.encode(word) for word in words]
-        try:
-            self._lm = KenLM(str(ngram), Dictionary(words))
-        except RuntimeError as error:  # KenLM names its source line before the reason
-            raise UserError(f"KenLM cannot load {ngram}: {str(error).splitlines()[-1]}") from None
-        silence = self.blank if self.boundary is None else self.boundary
-        self._trie = Trie(len(tokenizer.pieces), silence)
-        start, end = self._lm.start(False), [] if self.boundary is None else [self.boundary]
-        for index, spelling in enumerate(self.spellings):
-            self._trie.insert([*spelling, *end], index, self._lm.score(start, index)[1])
-        self._trie.smear(SmearingMode.MAX)
+    ngram: str | Path | None = None
+    order: int = 4
+    width: int = 100
+    weight: float = 0.5
+    bonus: float = 1.0
+    threshold: float = 10.0
+
+    def __post_init__(self):
+        check_order(self.order, least=2)
+
+    def check(self, setting: Setting) -> None:
+        """Check the words of the n-gram if one is given; see :meth:`Decoder.check`."""
+        if self.ngram is not None:
+            read_lexicon(setting.tokenizer, self.ngram)
+
+    def build(self, setting: Setting) -> Decode:
+        """Load or estimate the n-gram and make the decoding function; see :meth:`Decoder.build`."""
+        ngram = self.ngram or estimate_ngram(setting.text(), setting.folder / "ngram.arpa", self.order)
         options = LexiconDecoderOptions(
-            beam_size=width,
-            beam_size_token=min(len(tokenizer.pieces), 50),
-            beam_threshold=threshold,
-            lm_weight=weight * math.log(10),  # KenLM's scores are log10
-            word_score=bonus,
+            beam_size=self.width,
+            beam_size_token=min(len(setting.tokenizer.pieces), 50),
+            beam_threshold=self.threshold,
+            lm_weight=self.weight * math.log(10),  # KenLM's scores are log10
+            word_score=self.bonus,
             unk_score=-math.inf,
             sil_score=0.0,
             log_add=True,
             criterion_type=CriterionType.CTC,
         )
+        return LexiconSearch(setting.tokenizer, ngram, options)
+
+
+class LexiconSearch:
+    """The search that :class:`NgramBeam` builds.
+
+    Arguments
+    ---------
+    tokenizer : object
+        With ``pieces``, ``encode`` and ``blank``.
+    ngram : str or Path
+        An ARPA file or KenLM binary.
+    options : LexiconDecoderOptions
+        Flashlight's options.
+    """
+
+    def __init__(self, tokenizer: Any, ngram: str | Path, options: LexiconDecoderOptions):
+        words = read_lexicon(tokenizer, ngram)
+        self.blank = tokenizer.blank
+        self.boundary = tokenizer.pieces.index("|") if "|" in tokenizer.pieces else None
+        self.end = [] if self.boundary is None else [self.boundary]
+        self.spellings = [tokenizer.encode(word) for word in words]
+        try:
+            self._lm = KenLM(str(ngram), Dictionary(words))
+        except RuntimeError as error:  # the reason is the last line, after a source location
+            raise UserError(f"KenLM cannot load {ngram}: {str(error).splitlines()[-1]}") from None
+        silence = self.blank if self.boundary is None else self.boundary
+        self._trie, start = Trie(len(tokenizer.pieces), silence), self._lm.start(False)
+        for index, spelling in enumerate(self.spellings):
+            self._trie.insert([*spelling, *self.end], index, self._lm.score(start, index)[1])
+        self._trie.smear(SmearingMode.MAX)
         self._decoder = LexiconDecoder(options, self._trie, self._lm, silence, self.blank, -1, [], False)
 
-    def __call__(self, log_probs, frames):
-        """Decodes a batch.
+    def __call__(self, outputs: Outputs) -> list[list[int]]:
+        """Decode a batch.
 
         Arguments
         ---------
-        log_probs : torch.Tensor
-            CTC log-posteriors [B, T, V].
-        frames : torch.Tensor
-            Number of frames of each utterance [B].
+        outputs : Outputs
+            With CTC log-posteriors [B, T, V] and frame counts [B].
 
         Returns
         -------
         list of list of int
-            Token ids of each utterance; ``tokenizer.decode`` gives the words.
+            Token ids of each utterance.
         """
-        batch = log_probs.detach().float().cpu().numpy()
-        return [self._search(row[:count])[0] for row, count in zip(batch, frames.tolist(), strict=True)]
+        batch = outputs.log_probs.detach().float().cpu().numpy()
+        counts = outputs.frames.tolist()
+        return [self._search(row[:count])[0] for row, count in zip(batch, counts, strict=True)]
 
     def _search(self, log_probs):
-        """One utterance, array [T, V] -> token ids, score."""
+        """Decode one utterance [T, V] to token ids and a score."""
         if len(log_probs) == 0:
             return [], 0.0
-        log_probs = (
-            self._join_runs(log_probs) if self.boundary is None else self._close_last_word(log_probs)
-        )
+        prepare = self._merge_runs if self.boundary is None else self._close_last_word
+        log_probs = prepare(log_probs)
         best = self._decoder.decode(log_probs.ctypes.data, *log_probs.shape)[0]
-        end = [] if self.boundary is None else [self.boundary]
-        tokens = [token for word in best.words if word >= 0 for token in [*self.spellings[word], *end]]
-        return tokens[: len(tokens) - len(end)] if tokens else [], best.score
+        tokens = [t for word in best.words if word >= 0 for t in [*self.spellings[word], *self.end]]
+        return tokens[: len(tokens) - len(self.end)] if tokens else [], best.score
 
     def _close_last_word(self, log_probs):
-        """Adds a frame of the boundary alone, with which every spelling ends: [T, V] -> [T + 1, V]."""
+        """Append a frame of the boundary alone, since every spelling ends with it: [T + 1, V]."""
         closed = np.full((len(log_probs) + 1, log_probs.shape[1]), NEVER, dtype=np.float32)
         np.maximum(log_probs, NEVER, out=closed[:-1])
         closed[-1, self.boundary] = 0.0
         return closed
 
-    def _join_runs(self, log_probs):
-        """Sums consecutive frames whose best piece is the same and not blank: [T, V] -> [T', V]."""
+    def _merge_runs(self, log_probs):
+        """Sum consecutive frames that share a best piece other than blank: [T', V]."""
         best = log_probs.argmax(axis=1)
         new = np.append(True, (best[1:] != best[:-1]) | (best[1:] == self.blank))
         return np.add.reduceat(np.maximum(log_probs, NEVER), np.flatnonzero(new), axis=0)
 
 
-def read_lexicon(tokenizer, ngram):
-    """The words of an n-gram, all of which the tokenizer can spell.
+def read_lexicon(tokenizer: Any, ngram: str | Path) -> list[str]:
+    """The words of an n-gram, after checking that the tokenizer can spell them.
 
-    KenLM, which loads a large n-gram for minutes, is not asked, so that a run can refuse one before it
-    trains.
+    This does not load the n-gram into KenLM, which takes minutes for a large file, so that a run can
+    check it before training.
 
     Arguments
     ---------
@@ -148,7 +187,8 @@ def read_lexicon(tokenizer, ngram):
     Raises
     ------
     UserError
-        If there is no such n-gram, KenLM could not read it, or its words hold letters that no piece has.
+        If there is no such n-gram, KenLM could not read it, or its words contain letters that the
+        tokenizer lacks.
     """
     words = read_unigrams(ngram)
     marks = {tokenizer.blank, tokenizer.bos, tokenizer.eos, tokenizer.unk}

@@ -4,17 +4,36 @@ from itertools import pairwise
 
 import torch
 
+from speechbrain_recursive.decoding.decoder import Decode, Decoder, Setting
 
-def greedy(log_probs, frames, blank=0):
-    """The most likely label of each frame, repeats and blanks removed.
 
-    SpeechBrain's ``ctc_greedy_decode`` takes relative lengths and loops over frames in Python;
-    here lengths are frames, and the host is asked once for the whole batch.
+class Greedy(Decoder):
+    """Takes the most likely token of each frame; see :func:`greedy`.
+
+    Example
+    -------
+    >>> from types import SimpleNamespace
+    >>> decode = Greedy().build(SimpleNamespace(tokenizer=SimpleNamespace(blank=0)))
+    >>> decode(SimpleNamespace(log_probs=torch.eye(3)[None], frames=torch.tensor([3])))
+    [[1, 2]]
+    """
+
+    def build(self, setting: Setting) -> Decode:
+        """Make the decoding function; see :meth:`Decoder.build`."""
+        blank = setting.tokenizer.blank
+        return lambda outputs: greedy(outputs.log_probs, outputs.frames, blank)
+
+
+def greedy(log_probs: torch.Tensor, frames: torch.Tensor, blank: int = 0) -> list[list[int]]:
+    """The most likely token of each frame, without repeats and blanks.
+
+    SpeechBrain's ``ctc_greedy_decode`` takes relative lengths and loops over frames in Python. Here
+    lengths are frame counts, and the batch is copied to the host once.
 
     Arguments
     ---------
     log_probs : torch.Tensor
-        CTC log-posteriors [B, T, V], or anything that grows with them.
+        CTC log-posteriors [B, T, V], or logits.
     frames : torch.Tensor
         Number of frames of each utterance [B], at most T.
     blank : int

@@ -1,21 +1,25 @@
 """Joint CTC/attention beam search with shallow fusion, by SpeechBrain's searcher and scorers."""
 
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from speechbrain.decoders.scorer import CTCScorer, KenLMScorer, ScorerBuilder, TransformerLMScorer
 from speechbrain.decoders.seq2seq import S2STransformerBeamSearcher
 
-from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.decoding.decoder import Decode, Decoder, Setting
+from speechbrain_recursive.decoding.ngram import check_order, estimate_ngram
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.request import Request
 
 
 class RowwiseSearcher(S2STransformerBeamSearcher):
-    """SpeechBrain's searcher with the longest hypothesis counted from each utterance's own frames.
+    """SpeechBrain's searcher with a length limit that depends on each utterance's own frames.
 
-    The stock one counts from the padded length, so that the result depends on the other utterances, and
-    drops the last token of hypotheses that it cuts. Here a hypothesis at its limit may only end. Neither
-    blank nor bos is ever a hypothesis.
+    The stock limit depends on the padded length, so results change with the other utterances of a
+    batch, and hypotheses that reach it lose their last token. Here a hypothesis at its limit can only
+    end. Blank and bos are never part of a hypothesis.
 
     Arguments
     ---------
@@ -25,12 +29,12 @@ class RowwiseSearcher(S2STransformerBeamSearcher):
         See ``S2STransformerBeamSearcher``; ``min_decode_ratio`` has no effect.
     """
 
-    def __init__(self, blank_index, **kwargs):
+    def __init__(self, blank_index: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.blank_index = blank_index
 
-    def forward(self, enc_states, frames):
-        """Searches a batch.
+    def forward(self, enc_states: torch.Tensor, frames: torch.Tensor) -> tuple:
+        """Search a batch.
 
         Arguments
         ---------
@@ -51,11 +55,11 @@ class RowwiseSearcher(S2STransformerBeamSearcher):
         return super().forward(enc_states, frames / enc_states.shape[1])
 
     def change_max_decoding_length(self, min_decode_steps, max_decode_steps):
-        """One step beyond the longest limit, to end in; the CTC scorer fails at any later one."""
+        """Allow one step past the longest limit, to end in; the CTC scorer fails at any later step."""
         return 0, int(self.limits.max()) + 1
 
     def set_n_out(self):
-        """Size of the vocabulary; the stock method knows SpeechBrain's ``Linear`` only."""
+        """Size of the vocabulary; the stock method expects SpeechBrain's ``Linear``."""
         return self.fc.out_features
 
     def _set_eos_minus_inf_step(self, log_probs, step, min_decode_steps):
@@ -64,32 +68,30 @@ class RowwiseSearcher(S2STransformerBeamSearcher):
         return log_probs.masked_fill(~allowed, self.minus_inf)
 
 
-class JointBeam:
-    """Finds the tokens that the attention decoder, CTC and the language models agree on best.
+@dataclass(frozen=True)
+class JointBeam(Decoder):
+    """Finds the tokens with the best joint score of attention decoder, CTC and language models.
 
     The score is (1 - ctc_weight) log p_att + ctc_weight log p_ctc + lm_weight log p_lm
     + ngram_weight log p_ngram, divided by the number of tokens. CTC and the n-gram score only the
-    ``candidates * beam_size`` tokens that the decoder and the Transformer LM like best.
+    ``candidates * beam_size`` tokens that the decoder and the Transformer LM rank highest. The search
+    runs at the trained depth alone.
 
     Arguments
     ---------
-    model : torch.nn.Module
-        An ASR model: ``transformer``, a SpeechBrain ``TransformerASR``, and the output layers
-        ``seq_lin`` and ``ctc_lin``, each from d to V. It must be in eval mode when the search runs.
-    tokenizer : object
-        With ``pieces``, ``blank``, ``bos``, ``eos`` and ``unk``.
     beam_size : int
         Number of hypotheses.
     ctc_weight : float
         Weight of CTC, from 0 to below 1.
-    lm : torch.nn.Module or None
-        SpeechBrain's ``TransformerLM`` over the same tokens.
+    lm : str, optional
+        Results folder of a Transformer language model over the same tokens.
     lm_weight : float
         Weight of ``lm``.
-    ngram : str, Path or None
-        KenLM file over tokens; see :func:`estimate_token_ngram`.
     ngram_weight : float
-        Weight of ``ngram``.
+        Weight of an n-gram over tokens. If positive, the n-gram is estimated from the training
+        transcripts and written to ``tokens.arpa`` in the results folder.
+    ngram_order : int
+        Length in tokens of its longest n-gram, 2 to 6.
     max_decode_ratio : float
         Longest hypothesis in tokens per encoder frame, above 0 and up to 1.
     candidates : float
@@ -98,125 +100,92 @@ class JointBeam:
     Raises
     ------
     UserError
-        If the n-gram is missing, there is no attention decoder, bos or eos, or a number is out
-        of range.
+        If a number is out of range. :meth:`check` raises it if the model or the tokenizer lacks what the
+        search needs, or if the language model does not fit.
 
     Example
     -------
-    >>> joint = JointBeam(model, tokenizer, beam_size=8, ctc_weight=0.4)  # doctest: +SKIP
-    >>> [tokenizer.decode(ids) for ids in joint(encoded, frames)]  # doctest: +SKIP
+    >>> decode = JointBeam(beam_size=8, ctc_weight=0.4).build(setting)  # doctest: +SKIP
+    >>> [tokenizer.decode(ids) for ids in decode(outputs)]  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        model,
-        tokenizer,
-        beam_size=8,
-        ctc_weight=0.4,
-        lm=None,
-        lm_weight=0.0,
-        ngram=None,
-        ngram_weight=0.0,
-        max_decode_ratio=1.0,
-        candidates=1.5,
-    ):
-        if model.seq_lin is None or tokenizer.bos is None or tokenizer.eos is None:
+    request = Request()
+    trained_only = True
+    beam_size: int = 8
+    ctc_weight: float = 0.4
+    lm: str | None = None
+    lm_weight: float = 0.0
+    ngram_weight: float = 0.0
+    ngram_order: int = 6
+    max_decode_ratio: float = 1.0
+    candidates: float = 1.5
+
+    def __post_init__(self):
+        check_order(self.ngram_order, least=2)
+        if not 0 <= self.ctc_weight < 1:
+            raise UserError(f"ctc_weight {self.ctc_weight}: must be at least 0 and below 1")
+        if not 0 < self.max_decode_ratio <= 1:
+            raise UserError(f"max_decode_ratio {self.max_decode_ratio}: must be above 0 and at most 1")
+
+    def check(self, setting: Setting) -> None:
+        """Check heads, tokens and language model; see :meth:`Decoder.check`."""
+        needed = ["seq2seq", "ctc"] if self.ctc_weight > 0 else ["seq2seq"]
+        missing = [f"the model has no {name} head" for name in needed if name not in setting.model.heads]
+        if setting.tokenizer.bos is None or setting.tokenizer.eos is None:
+            missing.append("the tokenizer has no bos and eos")
+        if missing:
             raise UserError(
-                "the joint search needs an attention decoder, and a tokenizer with bos and eos"
+                f"the joint search cannot run: {' and '.join(missing)}; remove it in the YAML file: "
+                "`decoders: {joint: !remove}`"
             )
-        if not 0 <= ctc_weight < 1:
-            raise UserError(
-                f"ctc_weight {ctc_weight}: must be from 0 to below 1; CTC alone has decoders of its own"
-            )
-        if not 0 < max_decode_ratio <= 1:
-            raise UserError(
-                f"max_decode_ratio {max_decode_ratio}: must be above 0 and at most 1 token a frame"
-            )
-        full, partial, weights = [], [], {}
-        if lm is not None:
-            full.append(TransformerLMScorer(lm))
-            weights["transformerlm"] = lm_weight
-        if ctc_weight > 0:
-            partial.append(CTCScorer(model.ctc_lin, tokenizer.blank, tokenizer.eos))
-            weights["ctc"] = ctc_weight
-        if ngram is not None:
-            if not Path(ngram).is_file():
-                raise UserError(f"no n-gram at {Path(ngram).resolve()}")
-            partial.append(KenLMScorer(str(ngram), len(tokenizer.pieces), _kenlm_names(tokenizer)))
-            weights["kenlm"] = ngram_weight
-        self.searcher = RowwiseSearcher(
+        if self.lm is not None:
+            setting.load_lm(self.lm)
+
+    def build(self, setting: Setting) -> Decode:
+        """Load language models, estimate the n-gram and make the search; see :meth:`Decoder.build`."""
+        tokenizer, heads, pieces = setting.tokenizer, setting.model.heads, setting.tokenizer.pieces
+        full, part, weights = [], [], {}
+        if self.lm is not None:
+            full.append(TransformerLMScorer(setting.load_lm(self.lm)))
+            weights["transformerlm"] = self.lm_weight
+        if self.ctc_weight > 0:
+            part.append(CTCScorer(heads["ctc"].linear, tokenizer.blank, tokenizer.eos))
+            weights["ctc"] = self.ctc_weight
+        if self.ngram_weight > 0:
+            text = (" ".join(pieces[i] for i in tokenizer.encode(line)) for line in setting.text())
+            arpa = estimate_ngram(text, setting.folder / "tokens.arpa", self.ngram_order)
+            part.append(KenLMScorer(str(arpa), len(pieces), _kenlm_names(tokenizer)))
+            weights["kenlm"] = self.ngram_weight
+        searcher = RowwiseSearcher(
             blank_index=tokenizer.blank,
-            modules=[model.transformer, model.seq_lin],
+            modules=[heads["seq2seq"], heads["seq2seq"].linear],
             bos_index=tokenizer.bos,
             eos_index=tokenizer.eos,
             min_decode_ratio=0.0,
-            max_decode_ratio=max_decode_ratio,
-            beam_size=beam_size,
+            max_decode_ratio=self.max_decode_ratio,
+            beam_size=self.beam_size,
             using_eos_threshold=False,
-            length_normalization=True,
-            scorer=ScorerBuilder(weights, full, partial, candidates) if weights else None,
+            scorer=ScorerBuilder(weights, full, part, self.candidates) if weights else None,
         )
+        return partial(_search, searcher)
 
-    @torch.no_grad()  # under inference_mode, cached positional encodings would break later training
-    def __call__(self, encoded, frames):
-        """Decodes a batch.
 
-        Arguments
-        ---------
-        encoded : torch.Tensor
-            Encoder output [B, T, d].
-        frames : torch.Tensor
-            Number of frames of each utterance [B]; 0 gives no tokens.
-
-        Returns
-        -------
-        list of list of int
-            Token ids of each utterance, without bos and eos.
-        """
-        found = [[] for _ in range(len(encoded))]
-        rows = torch.nonzero(frames > 0).flatten().tolist()
-        if rows:
-            heard = frames[rows].to(encoded.device)
-            hypotheses = self.searcher(encoded[rows, : int(heard.max())], heard)[0]
-            for row, tokens in zip(rows, hypotheses, strict=True):
-                found[row] = tokens
-        return found
+@torch.no_grad()  # positional encodings cached in inference_mode would break later training
+def _search(searcher, outputs):
+    """Token ids of each utterance, without bos and eos; an utterance of no frames has none."""
+    encoded, frames = outputs.encoded, outputs.frames
+    found = [[] for _ in range(len(encoded))]
+    rows = torch.nonzero(frames > 0).flatten().tolist()
+    if rows:
+        counts = frames[rows].to(encoded.device)
+        hypotheses = searcher(encoded[rows, : int(counts.max())], counts)[0]
+        for row, tokens in zip(rows, hypotheses, strict=True):
+            found[row] = tokens
+    return found
 
 
 def _kenlm_names(tokenizer):
     """What KenLM calls each token."""
-    names = list(tokenizer.pieces)
-    for index, name in (
-        (tokenizer.bos, "<s>"),
-        (tokenizer.eos, "</s>"),
-        (tokenizer.blank, "<unk>"),
-    ):
-        names[index] = name
-    if tokenizer.unk is not None:
-        names[tokenizer.unk] = "<unk>"
-    return names
-
-
-def estimate_token_ngram(text, tokenizer, arpa, order=6):
-    """Estimates an n-gram over tokens, for :class:`JointBeam`.
-
-    Arguments
-    ---------
-    text : iterable of str
-        Sentences.
-    tokenizer : object
-        With ``pieces`` and ``encode``.
-    arpa : str or Path
-        The ARPA file to write.
-    order : int
-        Length of the longest n-gram in tokens.
-
-    Returns
-    -------
-    Path
-        ``arpa``.
-    """
-    pieces = tokenizer.pieces
-    return estimate_ngram(
-        (" ".join(pieces[i] for i in tokenizer.encode(line)) for line in text), arpa, order
-    )
+    marks = {tokenizer.bos: "<s>", tokenizer.eos: "</s>"}
+    marks |= dict.fromkeys((tokenizer.blank, tokenizer.unk), "<unk>")
+    return [marks.get(index, piece) for index, piece in enumerate(tokenizer.pieces)]

@@ -1,10 +1,10 @@
-"""Word and token n-grams: interpolated modified Kneser-Ney, written as an ARPA file.
+"""Estimates word and token n-grams with interpolated modified Kneser-Ney smoothing, as ARPA files.
 
-PyPI holds no tool that estimates what KenLM's ``lmplz`` estimates: ``kenlm`` and ``pypi-kenlm`` only
-query, ``nltk`` writes no ARPA, and ``varikn`` fits its discounts to held-out text. Hence the few lines
-here, which give the probabilities of ``lmplz --discount_fallback``. They keep every position of the text
-in memory (about 300 bytes for each word at order 4), so a corpus as large as LibriSpeech's language
-model text wants ``lmplz`` itself, which is used wherever it is on the PATH.
+No package on PyPI estimates what KenLM's ``lmplz`` does: ``kenlm`` and ``pypi-kenlm`` only query,
+``nltk`` writes no ARPA files, and ``varikn`` fits its discounts to held-out text. This module gives the
+probabilities of ``lmplz --discount_fallback``. It keeps every position of the text in memory (about 300
+bytes per word at order 4). For a corpus as large as LibriSpeech's language model text, install
+``lmplz``, which is used if it is on the PATH.
 """
 
 import os
@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,20 +21,39 @@ import numpy as np
 from speechbrain_recursive.decoding.arpa import BOS, EOS, UNK, write_arpa
 from speechbrain_recursive.errors import UserError
 
-MAX_ORDER = 6  # of KenLM as it is built for PyPI and by default
+MAX_ORDER = 6  # the highest order of KenLM's default build
 
 
-def estimate_ngram(text, arpa, order=4):
-    """Estimates an n-gram with interpolated modified Kneser-Ney smoothing.
+def check_order(order: int, least: int = 1) -> None:
+    """Check the order of an n-gram that is to be estimated.
 
-    Runs ``lmplz --discount_fallback`` where it is on the PATH, and the same estimate in NumPy elsewhere.
+    Arguments
+    ---------
+    order : int
+        Length of the longest n-gram in words.
+    least : int
+        The lowest order allowed. KenLM loads 2 and above.
+
+    Raises
+    ------
+    UserError
+        If the order is out of range.
+    """
+    if not least <= order <= MAX_ORDER:
+        raise UserError(f"n-gram order {order}: must be {least} to {MAX_ORDER}")
+
+
+def estimate_ngram(text: str | Path | Iterable[str], arpa: str | Path, order: int = 4) -> Path:
+    """Estimate an n-gram with interpolated modified Kneser-Ney smoothing.
+
+    Runs ``lmplz --discount_fallback`` if it is on the PATH, otherwise the same estimate in NumPy.
 
     Arguments
     ---------
     text : str, Path or iterable of str
-        A text file, one sentence per line, or the sentences. Words are what stands between spaces.
+        A text file with one sentence per line, or the sentences. Words are separated by spaces.
     arpa : str or Path
-        The ARPA file to write. Its folder is made where it is missing.
+        The ARPA file to write. Its folder is created if it is missing.
     order : int
         Length of the longest n-gram in words, 1 to 6. KenLM loads 2 and above.
 
@@ -45,8 +65,8 @@ def estimate_ngram(text, arpa, order=4):
     Raises
     ------
     UserError
-        If the text is missing, empty, or holds one of the words that mark sentences, or the order is out
-        of range.
+        If the text is missing, is empty, or contains one of the words that mark sentences, or if the
+        order is out of range.
 
     Example
     -------
@@ -56,13 +76,12 @@ def estimate_ngram(text, arpa, order=4):
     ...     print(path.read_text().splitlines()[1])
     ngram 1=5
     """
-    if not 1 <= order <= MAX_ORDER:
-        raise UserError(f"n-gram order {order}: must be 1 to {MAX_ORDER}")
+    check_order(order)
     if isinstance(text, (str, Path)) and not Path(text).is_file():
         raise UserError(f"no text to estimate an n-gram from at {text}")
     arpa = Path(arpa)
     arpa.parent.mkdir(parents=True, exist_ok=True)
-    part = arpa.with_name(arpa.name + ".part")
+    part = arpa.with_name(f"{arpa.name}.{os.getpid()}.part")  # processes may estimate at once
     lmplz = shutil.which("lmplz")
     if lmplz:
         _run_lmplz(lmplz, _sentences(text), part, order)
@@ -74,7 +93,7 @@ def estimate_ngram(text, arpa, order=4):
 
 
 def _sentences(text):
-    """The words of each line of a file, or of each string, divided as lmplz divides them."""
+    """The words of each line of a file or of each string, split as lmplz splits them."""
     if not isinstance(text, (str, Path)):
         yield from _words(text, "the text")
         return
@@ -113,24 +132,24 @@ def _run_lmplz(lmplz, sentences, arpa, order):
 
 @dataclass
 class Grams:
-    """All n-grams of one order, as columns; ``prefix`` and ``suffix`` are rows of the order below."""
+    """All n-grams of one order, as arrays; ``prefix`` and ``suffix`` index the order below."""
 
     prefix: np.ndarray  # without the last word
     suffix: np.ndarray  # without the first word
     word: np.ndarray  # the last word
     count: np.ndarray  # occurrences
     starts: np.ndarray  # whether the first word is <s>
-    last: int  # row of the last n-gram in lmplz's order, from the last word back; -1 if too short
+    last: int  # index of the last n-gram in lmplz's order, which sorts from the last word back; else -1
     log_prob: np.ndarray = None  # log10
-    backoff: np.ndarray = None  # log10; 0 where nothing follows
+    backoff: np.ndarray = None  # log10; 0 for a context that nothing follows
 
 
-def kneser_ney(sentences, order):
-    """Interpolated modified Kneser-Ney (Chen and Goodman, 1998), with KenLM's treatment of the ends.
+def kneser_ney(sentences: Iterable[Sequence[str]], order: int) -> tuple[list[str], list[Grams]]:
+    """Interpolated modified Kneser-Ney (Chen and Goodman, 1998), with sentence ends treated as in KenLM.
 
-    The counts of the highest order, and of n-grams that begin with ``<s>``, are occurrences; all others
-    are the number of different words seen before. Where an order gives no usable discounts they are
-    0.5, 1 and 1.5.
+    N-grams of the highest order and n-grams that begin with ``<s>`` count their occurrences; all others
+    count the different words seen before them. If the counts of an order give no usable discounts, the
+    discounts are 0.5, 1 and 1.5.
 
     Arguments
     ---------
@@ -175,7 +194,7 @@ def kneser_ney(sentences, order):
 
 
 def _as_lmplz_sees(adjusted, grams, lower):
-    """Counts for the discounts: below the highest order, lmplz takes its last n-gram by occurrences."""
+    """Counts for the discounts; below the highest order lmplz counts its last n-gram by occurrences."""
     if not lower or grams.last < 0:
         return adjusted
     return np.where(np.arange(len(adjusted)) == grams.last, grams.count, adjusted)
@@ -186,14 +205,14 @@ def _log10(value):
 
 
 def _count(text, n_words, order):
-    """Counts all n-grams; ``text`` [positions] holds the sentences' words, each from <s> to </s>."""
+    """Count all n-grams of ``text`` [positions], the word ids of sentences with <s> and </s>."""
     start = np.maximum.accumulate(np.where(text == 1, np.arange(len(text)), 0))
     last = max(
         np.flatnonzero(text == n_words - 1),
         key=lambda p: [text[max(p - k, start[p])] for k in range(order)],
     )
     nothing = np.zeros(n_words, dtype=np.int64)
-    here = text  # row of the n-gram that ends at each position
+    here = text  # index of the n-gram that ends at each position
     words = np.arange(n_words)
     orders = [
         Grams(nothing, nothing, words, np.bincount(text, minlength=n_words), words == 1, n_words - 1)
@@ -213,7 +232,7 @@ def _count(text, n_words, order):
 
 
 def _discounts(adjusted):
-    """Chen and Goodman's equation 26: what to take off counts of 0, 1, 2, and 3 or more -> [4]."""
+    """Discounts [4] of counts 0, 1, 2, and 3 or more (Chen and Goodman, equation 26)."""
     n1, n2, n3, n4 = (int((adjusted == k).sum()) for k in (1, 2, 3, 4))
     if n1 and n2 and n3:
         y = n1 / (n1 + 2 * n2)

@@ -83,6 +83,7 @@ class ASR(Task):
     def loaders(self, hparams, manifests, tokenizer):
         """Make batches that are limited by padded seconds; see :class:`Task`."""
         corpus, rate = hparams["corpus"], hparams["sample_rate"]
+        self.train_manifests = [manifests[split] for split in corpus.train_splits]
 
         def dataset(splits):
             return make_dataset([manifests[split] for split in splits], tokenizer, rate)
@@ -157,10 +158,9 @@ class ASR(Task):
         """Error rate of words or characters, in percent, at the trained depth."""
         return error_rate(self.hypotheses).wer
 
-    def report(self, loaders, train_manifests, command):
+    def report(self, loaders, command):
         """Decode test sets at every depth and write the report; see :class:`Task`."""
         hparams, model, schedule = self.brain.hparams, self.model.eval(), self.model.schedule
-        self.train_manifests = train_manifests
         points = {}
         for depth in map(model.depth, self.eval_loops):
             points[str(depth)] = Point(depth, lambda _, depth=depth: depth)

@@ -61,7 +61,7 @@ class LanguageModeling(Task):
         """Perplexity by token."""
         return math.exp(self.surprise / self.tokens)
 
-    def report(self, loaders, train_manifests, command):
+    def report(self, loaders, command):
         """Write the perplexity of the test sets to ``report.json``; see :class:`Task`."""
         self.brain.modules.eval()
         results = []

@@ -130,7 +130,7 @@ def train(
         return None
     with MainProcessContext():  # waits for no other process: they are done
         _keep_best(brain, folder / "model.ckpt")
-        return brain.task.report(tests, train_manifests, command)
+        return brain.task.report(tests, command)
 
 
 def _fetch_ngram(hparams):
@@ -159,7 +159,7 @@ def _prepare(hparams):
     save_folder = Path(hparams["output_folder"]) / "manifests"
     options = {"bad_test_audio": hparams["bad_test_audio"]}
     run_on_main(corpus.prepare, args=[data_folder, save_folder], kwargs=options)
-    return {path.stem: path for path in save_folder.glob("*.csv")}
+    return {split: save_folder / f"{split}.csv" for split in corpus.splits}
 
 
 def _tokenizer(hparams, train_manifests):

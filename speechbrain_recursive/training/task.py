@@ -61,15 +61,13 @@ class Task:
         """The dev error of the batches that were observed; lower is better."""
         raise TypeError(f"{type(self).__name__} counts no dev error")
 
-    def report(self, loaders: dict[str, Any], train_manifests: list[Path], command: str) -> dict:
+    def report(self, loaders: dict[str, Any], command: str) -> dict:
         """Evaluate the test sets and write the report.
 
         Arguments
         ---------
         loaders : dict of str to DataLoader
             By test split.
-        train_manifests : list of pathlib.Path
-            Of the training splits.
         command : str
             The command line that the report names.
 

@@ -1,4 +1,4 @@
-"""Bins hold the utterances that they say, and their changes add up to the whole."""
+"""Bins contain the right utterances, and their changes add up to the whole."""
 
 import random
 import re

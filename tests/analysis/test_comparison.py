@@ -1,4 +1,4 @@
-"""A comparison says what its parts say."""
+"""A comparison agrees with the rates and tests that it is made of."""
 
 from speechbrain_recursive.analysis.comparison import compare, comparison_table
 from speechbrain_recursive.analysis.pairs import Pair
@@ -16,6 +16,7 @@ def row_of(first, second):
 
 def test_parts_and_the_verdict():
     row = row_of(WRONG, MIXED)
+    assert row["labels"] == ["1", "4"]
     assert row["first"]["wer"] == error_rate(WRONG).wer
     assert row["difference"]["points"] == error_rate(MIXED).wer - error_rate(WRONG).wer
     assert row["difference"]["high"] < 0

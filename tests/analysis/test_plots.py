@@ -1,4 +1,4 @@
-"""The figure: what it draws, and that it leaves no state behind."""
+"""What the figures show."""
 
 import struct
 
@@ -23,19 +23,26 @@ def drawn(monkeypatch):
     return figures
 
 
-def make_row(loops, decoder="greedy", split="test", metric="wer", trained=False, supervised=True):
-    value = 20.0 - (loops if isinstance(loops, int) else sum(loops.values()))
+def make_row(loops, decoder="greedy", split="test", trained=False, supervised=True, label=None):
+    value = 20.0 - loops
     return {
         "split": split,
+        "label": str(loops) if label is None else label,
         "loops": loops,
         "decoder": decoder,
-        metric: value,
+        "wer": value,
         "low": value - 1,
         "high": value + 2,
         "rtf": 0.1,
         "trained": trained,
         "supervised": supervised,
     }
+
+
+def make_depth_row(depth, label, wer, **flags):
+    row = make_row(0, label=label, **flags)
+    del row["loops"], row["wer"]
+    return row | {"depth": depth, "cer": wer, "low": wer - 1, "high": wer + 2}
 
 
 def is_point(line):
@@ -49,7 +56,9 @@ def test_line_and_band_per_split_and_decoder(drawn):
         for loops in (8, 1, 4)
         for decoder in ("greedy", "ngram")
     ]
-    image = plots.wer_vs_loops([*rows, make_row(4, "joint")], "WER")
+    rows.append(make_row(4, "joint"))
+    assert plots.depth_axis(rows) == "loops"
+    image = plots.error_vs_depth(rows, "WER")
     width, height = struct.unpack(">II", image[16:24])
     assert width > 1000
     assert height > 600
@@ -65,23 +74,48 @@ def test_line_and_band_per_split_and_decoder(drawn):
     assert labels == [
         *(f"{split}, {decoder}" for split in ("dev", "test") for decoder in ("greedy", "ngram")),
         "test, joint",
-        "trained loop count",
-        "exit without a loss",
+        "trained depth",
+        "depth without a loss",
     ]
     assert axes.get_xlabel() == "loops"
     assert axes.get_ylabel().startswith("WER (%)")
 
 
-def test_counts_by_block_stand_side_by_side(drawn):
+def test_several_labels_of_one_depth_are_several_points(drawn):
     rows = [
-        make_row({"phonetic": p, "linguistic": q}, metric="cer") for p, q in ((1, 1), (2, 3), (3, 2))
+        make_depth_row(6, "6", 20.0),
+        make_depth_row(8, "8 (layer0 x2, layer1 x2)", 16.0),
+        make_depth_row(8, "8 (layer4 x2, layer5 x2)", 15.0, trained=True),
+        make_depth_row(12, "12 (layer0 x2, layer1 x2)", 13.0),
     ]
-    plots.wer_vs_loops(rows, "CER")
+    assert plots.depth_axis(rows) == "depth"
+    plots.error_vs_depth(rows, "CER")
     axes = drawn[0].axes[0]
-    ticks = [text.get_text() for text in axes.get_xticklabels()]
-    assert ticks == [f"phonetic {p}\nlinguistic {q}" for p, q in ((1, 1), (2, 3), (3, 2))]
-    assert axes.get_xlabel() == "loops by block"
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if is_point(line)]
+    assert points == [(6, 20.0), (8, 16.0), (8, 15.0), (12, 13.0)]
+    (line,) = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert list(line.get_ydata()) == [20.0, 16.0, 13.0]  # through the first of the two
+    _band, other = axes.collections
+    assert other.get_segments()[0].tolist() == [[8, 14.0], [8, 17.0]]  # the other's interval
+    assert list(axes.get_xticks()) == [6, 8, 12]  # to scale
+    assert axes.get_xlabel() == "depth"
     assert axes.get_ylabel().startswith("CER")
+
+
+def test_rows_without_a_common_scale_stand_side_by_side(drawn):
+    plots.error_vs_depth([make_row(3), make_depth_row(12, "12", 10.0) | {"wer": 10.0}], "WER")
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["3", "12"]
+    assert list(axes.get_xticks()) == [0, 1]
+
+
+def test_any_decoder_has_a_look_of_its_own(drawn):
+    names = ("cif", "greedy", "rescored", "viterbi")
+    plots.error_vs_depth([make_row(n, name) for name in names for n in (1, 2)], "WER")
+    handles = drawn[0].legends[0].legend_handles[: len(names)]
+    assert len({handle.get_linestyle() for handle in handles}) == len(names)
+    points = [line.get_marker() for line in drawn[0].axes[0].lines if len(line.get_xdata()) == 1]
+    assert len(set(points)) == len(names)
 
 
 def test_similarity_map_has_the_first_layer_at_the_bottom_left(drawn):

@@ -1,4 +1,4 @@
-"""MAPSSWE is NIST's, to the digit; the alignment is sclite's; the bootstrap is paired and seeded."""
+"""MAPSSWE and its alignment against NIST's programs, and the paired bootstrap."""
 
 import itertools
 import math
@@ -67,7 +67,7 @@ def triples(lines, system):
 
 
 def noisy(seed, count, first, second):
-    """Random references, and two systems that err with these probabilities."""
+    """Random references and two systems with these probabilities of error."""
     draw = random.Random(seed)
     words = [f"W{i}" for i in range(40)]
 
@@ -90,7 +90,7 @@ def noisy(seed, count, first, second):
 
 
 def slow_slots(reference, hypothesis):
-    """Error slots by listing every alignment: the cheapest; seen from the end M before I before D."""
+    """Error slots of the cheapest of all alignments; from the end, M is preferred to I, and I to D."""
 
     def alignments(n, m):
         if n == m == 0:
@@ -119,7 +119,7 @@ def slow_slots(reference, hypothesis):
 
 
 def slow_segments(first, second):
-    """Segments by cutting the utterance, written as letters, at runs of two or more good words."""
+    """Segments by splitting the utterance, written as letters, at two or more correct words."""
     letters = ""
     for slot, errors in enumerate(zip(first, second, strict=True)):
         letters += "e" if any(errors) else "g" if slot % 2 else "-"
@@ -162,10 +162,10 @@ def test_segments_against_a_regular_expression():
 @pytest.mark.parametrize(
     ("second", "expected"),
     [
-        ("a b c d e f", [(1, 0), (1, 0)]),  # two good words part the errors at b and e
+        ("a b c d e f", [(1, 0), (1, 0)]),  # two correct words separate the errors at b and e
         ("a b c d e f g", [(1, 0), (1, 1)]),  # an insertion at the end belongs to the last segment
-        ("a b c x d e f", [(2, 1)]),  # an insertion between the good words joins them
-        ("a b x d e f", [(2, 1)]),  # one good word is not enough
+        ("a b c x d e f", [(2, 1)]),  # an insertion between the correct words joins the segments
+        ("a b x d e f", [(2, 1)]),  # one correct word is not enough
         ("z a b c d e f", [(1, 1), (1, 0)]),  # an insertion at the start
         ("", [(2, 6)]),
     ],
@@ -199,7 +199,7 @@ def test_p_is_two_tailed():
 
 
 def nist(lines, folder):
-    """Segments, z and verdict of NIST's own programs."""
+    """Segments, z and verdict of NIST's programs."""
     programs = {
         name: shutil.which(name) or shutil.which(name, path=_DEBIAN) for name in ("sclite", "sc_stats")
     }
@@ -252,11 +252,11 @@ def test_bootstrap_is_paired_and_seeded():
     assert gap.low < gap.points < gap.high < 0
     assert gap.improved == 1.0
     alone = bootstrap_interval(first, lengths)
-    assert gap.high - gap.low < (alone[1] - alone[0]) / 3  # what both find hard cancels
+    assert gap.high - gap.low < (alone[1] - alone[0]) / 3  # the difficulty of the utterances cancels out
 
 
 def test_bootstrap_interval_covers_the_truth():
-    """The difference of two systems whose true rates are known lies in 95% of the intervals."""
+    """About 95% of the intervals contain the true difference of two systems."""
     draw = np.random.default_rng(1)
     covered = 0
     for seed in range(200):

@@ -35,7 +35,7 @@ def test_no_audio_is_named():
 
 
 def blocks(n, start, stop, inside=0.9, near=0.3):
-    """Layers from start to stop are alike; others resemble theirs the less, the farther they are."""
+    """Layers from start to stop are similar; for the others similarity decreases with distance."""
     similarity = near ** np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
     similarity[start:stop, start:stop] = inside
     np.fill_diagonal(similarity, 1.0)
@@ -43,7 +43,7 @@ def blocks(n, start, stop, inside=0.9, near=0.3):
 
 
 def test_the_papers_encoder():
-    """24 layers with two at either edge unlike the middle, and 66% to save: the paper's row L1."""
+    """24 layers, two at either end unlike the middle, and 66% to save give the paper's row L1."""
     proposal = propose(blocks(24, 2, 22), saving=0.66)
     assert str(proposal.schedule) == "0-1 | (2-5)x5 | 6-7"
     assert proposal.overrides == "--n_prelude 2 --n_recurrent 4 --loops 5 --n_coda 2"

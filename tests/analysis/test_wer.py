@@ -1,4 +1,4 @@
-"""Error rates: the edges of counting, and the interval."""
+"""Error rates, corner cases of counting, and the confidence interval."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_interval_is_seeded_and_holds_the_rate():
     assert error_rate(triples) == rate
     assert error_rate(triples, seed=1) != rate
     ends = bootstrap_interval(rate.errors[:20], rate.lengths[:20])
-    assert ends[1] - ends[0] > rate.high - rate.low  # a quarter of the utterances says less
+    assert ends[1] - ends[0] > rate.high - rate.low  # fewer utterances, wider interval
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():

@@ -1,4 +1,4 @@
-"""``compare`` and ``analyse bins``, as typed."""
+"""``compare`` and ``analyze bins``, from the command line."""
 
 import json
 
@@ -11,32 +11,34 @@ from speechbrain_recursive.__main__ import main
 def runs(tmp_path):
     """Two results folders: at 4 loops B is perfect and A errs in every utterance but one."""
     folders = []
-    for name, heard in (("a", "X CAT SAT DOWN"), ("b", "A CAT SAT DOWN")):
+    for name, hypothesis in (("a", "X CAT SAT DOWN"), ("b", "A CAT SAT DOWN")):
         folder = tmp_path / name
         folder.mkdir()
         row = {"split": "test-clean", "decoder": "greedy", "reference": "A CAT SAT DOWN"}
         rows = [
-            row | {"loops": n, "id": f"u{i}", "hypothesis": heard if i else "A CAT SAT DOWN"}
-            for n in (1, 4)
+            row | {"label": n, "id": f"u{i}", "hypothesis": hypothesis if i else "A CAT SAT DOWN"}
+            for n in ("1", "4")
             for i in range(9)
         ]
-        rows = [r | {"hypothesis": ""} if r["loops"] == 1 and name == "b" else r for r in rows]
+        rows = [r | {"hypothesis": ""} if r["label"] == "1" and name == "b" else r for r in rows]
         (folder / "hypotheses.json").write_text(json.dumps(rows))
-        results = [{"loops": n, "trained": n == 4, "wer": 1.0} for n in (1, 4)]
+        results = [
+            {"label": n, "decoder": "greedy", "trained": n == "4", "wer": 1.0} for n in ("1", "4")
+        ]
         (folder / "report.json").write_text(json.dumps({"results": results}))
         folders.append(folder)
     return folders
 
 
-def test_compare_prints_and_keeps(runs, capsys):
+def test_compare_prints_and_writes(runs, capsys):
     first, second = runs
     assert main(["compare", str(first), str(second)]) == 0
     printed = capsys.readouterr().out
-    assert "no difference" in printed  # all segments differ alike: sc_stats has no z for that
+    assert "no difference" in printed  # all segments differ equally, and sc_stats gives no z for that
     assert (second / "compare_a.md").read_text() == printed[:-1]
     (row,) = json.loads((second / "compare_a.json").read_text())["results"]
     assert row["difference"]["points"] == pytest.approx(-100 * 8 / 36)
-    assert row["loops"] == ["4", "4"]
+    assert row["labels"] == ["4", "4"]
 
 
 def test_compare_a_run_with_itself_at_two_depths(runs, capsys, tmp_path):
@@ -44,13 +46,13 @@ def test_compare_a_run_with_itself_at_two_depths(runs, capsys, tmp_path):
     options = ["--loops", "1", "4", "--output_folder", str(tmp_path / "out")]
     assert main(["compare", second, second, *options]) == 0
     (row,) = json.loads((tmp_path / "out" / "compare_b.json").read_text())["results"]
-    assert (row["loops"], row["first"]["wer"], row["second"]["wer"]) == (["1", "4"], 100.0, 0.0)
+    assert (row["labels"], row["first"]["wer"], row["second"]["wer"]) == (["1", "4"], 100.0, 0.0)
     assert "-100.00 [-100.00, -100.00]" in capsys.readouterr().out
 
 
 def test_bins_leave_tables_and_a_plot(runs, capsys):
     first, second = runs
-    assert main(["analyse", "bins", str(first), str(second)]) == 0
+    assert main(["analyze", "bins", str(first), str(second)]) == 0
     printed = capsys.readouterr().out
     assert "regression to the mean" in printed
     assert (second / "bins_a.md").read_text() == printed[:-1]
@@ -59,7 +61,7 @@ def test_bins_leave_tables_and_a_plot(runs, capsys):
     assert [(r["bin"], r["utterances"]) for r in found["error"]] == [("0", 1), ("20-30", 8)]
 
 
-@pytest.mark.parametrize("command", [["compare"], ["analyse", "bins"]])
+@pytest.mark.parametrize("command", [["compare"], ["analyze", "bins"]])
 @pytest.mark.parametrize(
     ("options", "said"),
     [

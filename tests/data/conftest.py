@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from speechbrain_recursive.data.synthetic import make_librispeech
+from speechbrain_recursive.data.librispeech import LibriSpeech
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-    return make_librispeech(tmp_path_factory.mktemp("corpus"), n_train=8, n_dev=2, n_test=3)
+    return LibriSpeech().synthesize(tmp_path_factory.mktemp("corpus"), n_train=8, n_dev=2, n_test=3)
 
 
 @pytest.fixture

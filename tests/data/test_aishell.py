@@ -1,13 +1,16 @@
+import re
 import shutil
 import tarfile
 
 import pytest
+import soundfile
 
-from speechbrain_recursive.data.aishell import TRANSCRIPT, prepare_aishell
+from speechbrain_recursive.data.aishell import TRANSCRIPT, Aishell1
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError
 
 SPLITS = ("train", "dev", "test")
+prepare = Aishell1().prepare
 
 
 def transcript_of(corpus):
@@ -34,7 +37,7 @@ def contents(manifests):
 
 
 def test_manifests_hold_the_corpus(aishell, tmp_path):
-    manifests = prepare_aishell(aishell, tmp_path)
+    manifests = prepare(aishell, tmp_path)
     assert list(manifests) == list(SPLITS)
     texts = dict(line.split(" ", 1) for line in transcript_of(aishell).read_text("utf-8").splitlines())
     for split, path in manifests.items():
@@ -50,9 +53,9 @@ def test_manifests_hold_the_corpus(aishell, tmp_path):
 
 
 def test_tarballs_are_unpacked_and_stay(aishell, own_aishell, tmp_path):
-    before = contents(prepare_aishell(own_aishell, tmp_path / "save"))
+    before = contents(prepare(own_aishell, tmp_path / "save"))
     tarballs = {path: path.stat() for path in pack(own_aishell)}
-    assert contents(prepare_aishell(own_aishell, tmp_path / "again")) == before
+    assert contents(prepare(own_aishell, tmp_path / "again")) == before
     assert {path: path.stat().st_mtime_ns for path in tarballs} == {
         path: status.st_mtime_ns for path, status in tarballs.items()
     }
@@ -60,7 +63,7 @@ def test_tarballs_are_unpacked_and_stay(aishell, own_aishell, tmp_path):
 
 
 def test_unpacking_goes_on_where_it_stopped(own_aishell, tmp_path, monkeypatch):
-    before = contents(prepare_aishell(own_aishell, tmp_path / "save"))
+    before = contents(prepare(own_aishell, tmp_path / "save"))
     tarballs = pack(own_aishell)
     opened = []
 
@@ -74,11 +77,11 @@ def test_unpacking_goes_on_where_it_stopped(own_aishell, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tarfile, "open", open_until)
         with pytest.raises(KeyboardInterrupt):
-            prepare_aishell(own_aishell, tmp_path / "save")
-    assert contents(prepare_aishell(own_aishell, tmp_path / "again")) == before
+            prepare(own_aishell, tmp_path / "save")
+    assert contents(prepare(own_aishell, tmp_path / "again")) == before
     with monkeypatch.context() as patch:
         patch.setattr(tarfile, "open", None)  # would fail if anything were unpacked again
-        prepare_aishell(own_aishell, tmp_path / "save")
+        prepare(own_aishell, tmp_path / "save")
     assert opened == tarballs[:4]
 
 
@@ -89,19 +92,19 @@ def test_a_damaged_tarball_is_named(own_aishell, tmp_path, part):
     tarball.write_bytes(data[: int(part * len(data))])
     for _ in range(2):
         with pytest.raises(UserError, match=f"{tarball} cannot be unpacked"):
-            prepare_aishell(own_aishell, tmp_path / "save")
+            prepare(own_aishell, tmp_path / "save")
     tarball.write_bytes(data)
-    prepare_aishell(own_aishell, tmp_path / "save")
+    prepare(own_aishell, tmp_path / "save")
 
 
 def test_both_ways_to_name_the_folder(aishell, tmp_path):
-    outer = prepare_aishell(aishell, tmp_path / "outer")
-    assert contents(outer) == contents(prepare_aishell(aishell / "data_aishell", tmp_path / "inner"))
+    outer = prepare(aishell, tmp_path / "outer")
+    assert contents(outer) == contents(prepare(aishell / "data_aishell", tmp_path / "inner"))
 
 
 def test_second_call_does_nothing_until_a_transcript_changes(own_aishell, tmp_path):
     def written():
-        manifests = prepare_aishell(own_aishell, tmp_path / "save")
+        manifests = prepare(own_aishell, tmp_path / "save")
         return manifests, [path.stat().st_mtime_ns for path in manifests.values()]
 
     assert written() == written()
@@ -117,13 +120,13 @@ def test_what_is_missing_is_named(own_aishell, tmp_path):
     with pytest.raises(
         UserError, match=rf"{nowhere}/data_aishell/wav .*--download True .*openslr.org/33"
     ):
-        prepare_aishell(nowhere, tmp_path / "save")
+        prepare(nowhere, tmp_path / "save")
     shutil.rmtree(own_aishell / "data_aishell/wav/dev")
     with pytest.raises(UserError, match=r"data_aishell/wav/dev holds no <speaker>/\*\.wav"):
-        prepare_aishell(own_aishell, tmp_path / "save")
+        prepare(own_aishell, tmp_path / "save")
     transcript_of(own_aishell).unlink()
     with pytest.raises(UserError, match=f"no transcripts at {transcript_of(own_aishell)}: unpack"):
-        prepare_aishell(own_aishell, tmp_path / "save")
+        prepare(own_aishell, tmp_path / "save")
     assert not (tmp_path / "save").exists()
 
 
@@ -140,7 +143,7 @@ def test_bad_transcript_lines_are_named(own_aishell, tmp_path, line, message):
     with open(transcript_of(own_aishell), "a", encoding="utf-8") as lines:
         lines.write(line.format(known=known) + "\n")
     with pytest.raises(UserError, match=f"{transcript_of(own_aishell)}, {message.format(known=known)}"):
-        prepare_aishell(own_aishell, tmp_path / "save")
+        prepare(own_aishell, tmp_path / "save")
     assert not (tmp_path / "save").exists()
 
 
@@ -149,7 +152,7 @@ def test_audio_of_the_same_name_is_refused(own_aishell, tmp_path):
     other = audio_of(own_aishell, "test")[0].with_name(audio.name)
     shutil.copy(audio, other)
     with pytest.raises(UserError, match=f"{other}: there is other audio of the same name"):
-        prepare_aishell(own_aishell, tmp_path / "save")
+        prepare(own_aishell, tmp_path / "save")
 
 
 def test_audio_without_transcript_is_reported(own_aishell, tmp_path):
@@ -158,7 +161,7 @@ def test_audio_without_transcript_is_reported(own_aishell, tmp_path):
         shutil.copy(audio, audio.with_name(f"{audio.stem[:-4]}{i:04d}.wav"))
     with open(transcript_of(own_aishell), "a", encoding="utf-8") as lines:
         lines.writelines(f"{audio.stem[:-4]}{i:04d} 好\n" for i in range(901, 1100))
-    rows = read_manifest(prepare_aishell(own_aishell, tmp_path)["test"])
+    rows = read_manifest(prepare(own_aishell, tmp_path)["test"])
     assert len(rows) == 202
     silent = audio.with_name(f"{audio.stem[:-4]}0900.wav")
     assert (tmp_path / "rejected.txt").read_text() == f"{silent}: no transcript\n"
@@ -168,6 +171,36 @@ def test_bad_test_audio(own_aishell, tmp_path):
     audio = audio_of(own_aishell, "dev")[0]
     audio.write_bytes(b"")
     with pytest.raises(UserError, match=r"1 of 2 utterances of dev .*cannot be decoded"):
-        prepare_aishell(own_aishell, tmp_path)
-    rows = read_manifest(prepare_aishell(own_aishell, tmp_path, bad_test_audio="empty")["dev"])
+        prepare(own_aishell, tmp_path)
+    rows = read_manifest(prepare(own_aishell, tmp_path, bad_test_audio="empty")["dev"])
     assert rows[audio.stem]["unreadable"]
+
+
+def test_the_twin_has_the_layout_of_the_corpus(aishell):
+    corpus = aishell / "data_aishell"
+    lines = (
+        (corpus / "transcript" / "aishell_transcript_v0.8.txt").read_text(encoding="utf-8").splitlines()
+    )
+    texts = dict(line.split(" ", 1) for line in lines)
+    assert len(texts) == len(lines) == 13
+    for split, count in zip(SPLITS, (8, 2, 3), strict=True):
+        audio = sorted(corpus.glob(f"wav/{split}/*/*.wav"))
+        assert len(audio) == count
+        for path in audio:
+            assert re.fullmatch(r"BAC009(S\d{4})W\d{4}", path.stem)[1] == path.parent.name
+            assert all("\u4e00" <= c <= "\u9fff" or c == " " for c in texts.pop(path.stem))
+            info = soundfile.info(path)
+            assert (info.samplerate, info.channels, info.format) == (16000, 1, "WAV")
+            assert 0.8 < info.duration < 6
+    assert not texts
+
+
+def test_the_usual_splits_and_the_metric():
+    corpus = Aishell1()
+    assert (corpus.train_splits, corpus.dev_splits, corpus.test_splits) == (
+        ("train",),
+        ("dev",),
+        ("test",),
+    )
+    assert corpus.metric == "cer"
+    assert corpus.units(" 山 水火") == ["山", "水", "火"]

@@ -6,18 +6,18 @@ import soundfile
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
 
-from speechbrain_recursive.data.dataset import eval_loader, make_dataset, read_audio, train_loader
-from speechbrain_recursive.data.librispeech import prepare_librispeech
+from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_loader
+from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.manifest import read_manifest, write_manifest
 from speechbrain_recursive.data.tokenizers import CharacterTokenizer
-from speechbrain_recursive.errors import UserError
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
 
 
 @pytest.fixture(scope="module")
 def manifests(corpus, tmp_path_factory):
-    return prepare_librispeech(corpus, tmp_path_factory.mktemp("manifests"))
+    splits = ["train-clean-100"], ["dev-clean"], ["test-clean"]
+    return LibriSpeech(*splits).prepare(corpus, tmp_path_factory.mktemp("manifests"))
 
 
 @pytest.fixture
@@ -70,23 +70,6 @@ def test_empty_transcript_makes_no_tokens(tmp_path, manifests):
     item = make_dataset([tmp_path / "m.csv"], CharacterTokenizer(ALPHABET))[0]
     assert item["tokens"].shape == (0,)
     assert item["tokens"].dtype == item["tokens_bos"].dtype == torch.int64
-
-
-def test_other_rates_and_channels(tmp_path):
-    time = np.arange(8000) / 8000
-    tone = np.sin(2 * np.pi * 440 * time)
-    soundfile.write(tmp_path / "two.wav", np.stack([0.8 * tone, 0.2 * tone], 1), 8000, subtype="FLOAT")
-    signal = read_audio(tmp_path / "two.wav")
-    assert signal.shape == (16000,)
-    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-    np.testing.assert_allclose(signal[200:-200], expected[200:-200], atol=2e-3)
-
-
-def test_undecodable_audio_is_named(tmp_path):
-    (tmp_path / "bad.flac").write_text("no audio")
-    for name in ("bad.flac", "gone.flac"):
-        with pytest.raises(UserError, match=f"{tmp_path / name} cannot be read"):
-            read_audio(tmp_path / name)
 
 
 def test_evaluation_sees_every_item_once(dataset):

@@ -7,14 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from speechbrain_recursive.data.download import (
-    NGRAM_URL,
-    NGRAMS,
-    download_aishell,
-    download_librispeech,
-    download_ngram,
-    fetch,
-)
+from speechbrain_recursive.data.aishell import Aishell1
+from speechbrain_recursive.data.corpus import Corpus
+from speechbrain_recursive.data.download import fetch
+from speechbrain_recursive.data.librispeech import NGRAMS, LibriSpeech
 from speechbrain_recursive.errors import UserError
 
 CONTENT = bytes(range(256)) * 3000
@@ -68,6 +64,19 @@ def archive(split, path="LibriSpeech/{split}/1/2/1-2.trans.txt"):
     return data.getvalue()
 
 
+@pytest.fixture
+def librispeech_at(server):
+    """``librispeech_at(splits, md5)``: LibriSpeech with all of its archives on the server."""
+
+    def make(splits=("dev-clean",), md5=LibriSpeech.md5):
+        corpus = LibriSpeech(splits, splits, splits)
+        corpus.url = corpus.ngram_url = server.url
+        corpus.md5 = md5
+        return corpus
+
+    return make
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_goes_on_where_it_stopped(server, tmp_path, ranges):
     server.files["/big"], server.stop_at, server.ranges = CONTENT, 300_000, ranges
@@ -112,12 +121,12 @@ def test_missing_page_and_missing_server(server, tmp_path):
         fetch("http://127.0.0.1:9/none", tmp_path / "none", md5(b""))
 
 
-def test_splits_are_unpacked_once(server, tmp_path):
+def test_splits_are_unpacked_once(server, librispeech_at, tmp_path):
     archives = {split: archive(split) for split in ("dev-clean", "test-clean")}
     server.files = {f"/{split}.tar.gz": data for split, data in archives.items()}
     sums = {split: md5(data) for split, data in archives.items()}
     for _ in range(2):
-        download_librispeech(tmp_path, list(archives), server.url, sums)
+        librispeech_at(list(archives), sums).download(tmp_path)
     for split in archives:
         assert (tmp_path / "LibriSpeech" / split / "1" / "2" / "1-2.trans.txt").read_text() == "1 A"
     assert len(server.asked) == 2
@@ -127,30 +136,32 @@ def test_splits_are_unpacked_once(server, tmp_path):
 def test_aishell_is_one_archive(server, tmp_path):
     data = archive("", "data_aishell/transcript/text")
     server.files = {"/data_aishell.tgz": data}
+    corpus = Aishell1()
+    corpus.url, corpus.md5 = server.url, md5(data)
     for _ in range(2):
-        assert download_aishell(tmp_path, server.url, md5(data)) == tmp_path
+        corpus.download(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data_aishell", "data_aishell.tgz"]
     assert (tmp_path / "data_aishell/transcript/text").read_text() == "1 A"
     assert len(server.asked) == 1
 
 
-def test_a_split_in_the_librispeech_folder_itself_is_not_fetched_again(server, tmp_path):
+def test_a_split_in_the_librispeech_folder_itself_is_not_fetched_again(server, librispeech_at, tmp_path):
     (tmp_path / "dev-clean").mkdir()
-    download_librispeech(tmp_path, ["dev-clean"], server.url)
+    librispeech_at().download(tmp_path)
     assert server.asked == []
 
 
-def test_an_ngram_is_fetched_to_the_path_that_names_it(server, tmp_path):
+def test_an_ngram_is_fetched_to_the_path_that_names_it(server, librispeech_at, tmp_path):
     data = gzip.compress(b"\\data\\")
     for name in NGRAMS:
         server.files[f"/{name}"] = data
         path = tmp_path / "models" / name
         for _ in range(2):
-            assert download_ngram(path, server.url) == path
+            librispeech_at().download_ngram(path)
         assert path.read_bytes() == data
     assert len(server.asked) == len(NGRAMS)
     assert sorted(file.name for file in path.parent.iterdir()) == sorted(NGRAMS)
-    assert NGRAM_URL == "https://www.openslr.org/resources/11"
+    assert LibriSpeech.ngram_url == "https://www.openslr.org/resources/11"
 
 
 @pytest.mark.parametrize(
@@ -163,33 +174,41 @@ def test_an_ngram_is_fetched_to_the_path_that_names_it(server, tmp_path):
         (lambda data: gzip.compress(b""), "is empty"),
     ],
 )
-def test_a_damaged_ngram_is_named_and_removed(server, tmp_path, damage, said):
+def test_a_damaged_ngram_is_named_and_removed(server, librispeech_at, tmp_path, damage, said):
     server.files["/4-gram.arpa.gz"] = damage(gzip.compress(CONTENT))
     with pytest.raises(UserError, match=rf"4-gram\.arpa\.gz.*{said}.* removed"):
-        download_ngram(tmp_path / "4-gram.arpa.gz", server.url)
+        librispeech_at().download_ngram(tmp_path / "4-gram.arpa.gz")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_ngram_that_openslr_does_not_have(server, tmp_path):
+def test_an_ngram_that_openslr_does_not_have(server, librispeech_at, tmp_path):
     with pytest.raises(UserError, match=r"lm\.arpa cannot be downloaded: .* 4-gram\.arpa\.gz, 3-gram"):
-        download_ngram(tmp_path / "lm.arpa", server.url)
+        librispeech_at().download_ngram(tmp_path / "lm.arpa")
     assert server.asked == []
 
 
-def test_a_folder_that_cannot_be_made(server, tmp_path):
+def test_a_folder_that_cannot_be_made(librispeech_at, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="stopped"):
-        download_ngram(tmp_path / "file" / "4-gram.arpa.gz", server.url)
+        librispeech_at().download_ngram(tmp_path / "file" / "4-gram.arpa.gz")
 
 
-def test_an_archive_of_something_else(server, tmp_path):
+def test_an_archive_of_something_else(server, librispeech_at, tmp_path):
     data = archive("dev-other")
     server.files["/dev-clean.tar.gz"] = data
     with pytest.raises(UserError, match="does not hold LibriSpeech/dev-clean"):
-        download_librispeech(tmp_path, ["dev-clean"], server.url, {"dev-clean": md5(data)})
+        librispeech_at(md5={"dev-clean": md5(data)}).download(tmp_path)
     assert not (tmp_path / "LibriSpeech" / "dev-clean").exists()
 
 
-def test_unknown_split(tmp_path):
+def test_unknown_split(server, librispeech_at, tmp_path):
     with pytest.raises(UserError, match="no split 'train-clean-99'"):
-        download_librispeech(tmp_path, ["dev-clean", "train-clean-99"])
+        librispeech_at(["dev-clean", "train-clean-99"]).download(tmp_path)
+    assert server.asked == []
+
+
+def test_a_corpus_that_offers_nothing():
+    with pytest.raises(UserError, match="Aishell1 has none to download"):
+        Aishell1().download_ngram("4-gram.arpa.gz")
+    with pytest.raises(UserError, match="Corpus cannot be downloaded"):
+        Corpus(["a"], ["b"], ["c"]).download("folder")

@@ -1,15 +1,17 @@
 import csv
+import re
 import shutil
 
 import pytest
 import soundfile
 
 from speechbrain_recursive.data import prepare as shared
-from speechbrain_recursive.data.librispeech import prepare_librispeech
+from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError
 
 TRAIN, DEV, TEST = "train-clean-100", "dev-clean", "test-clean"
+prepare = LibriSpeech([TRAIN], [DEV], [TEST]).prepare
 
 
 def audio_of(corpus, split):
@@ -36,7 +38,7 @@ def lengthen(corpus, count):
 
 
 def test_manifests_hold_the_corpus(corpus, tmp_path):
-    manifests = prepare_librispeech(corpus, tmp_path)
+    manifests = prepare(corpus, tmp_path)
     assert list(manifests) == [TRAIN, DEV, TEST]
     for split, path in manifests.items():
         rows = read_manifest(path)
@@ -58,35 +60,35 @@ def test_order_is_that_of_names(own_corpus, tmp_path):
     lengthen(own_corpus, 5)
     transcript = transcript_of(own_corpus, TRAIN)
     transcript.write_text("".join(reversed(transcript.read_text().splitlines(keepends=True))))
-    names = list(read_manifest(prepare_librispeech(own_corpus, tmp_path)[TRAIN]))
+    names = list(read_manifest(prepare(own_corpus, tmp_path)[TRAIN]))
     assert names == sorted(names)
     assert len(names) == 12
 
 
 def test_both_ways_to_name_the_folder(corpus, tmp_path):
-    outer = prepare_librispeech(corpus, tmp_path / "outer")
-    inner = prepare_librispeech(corpus / "LibriSpeech", tmp_path / "inner")
+    outer = prepare(corpus, tmp_path / "outer")
+    inner = prepare(corpus / "LibriSpeech", tmp_path / "inner")
     assert outer[TEST].read_text() == inner[TEST].read_text()
 
 
 def test_second_call_does_nothing_until_something_changes(own_corpus, tmp_path, monkeypatch):
-    def prepare(**options):
+    def again(**options):
         looked = []
         monkeypatch.setattr(shared, "_inspect", lambda *args: looked.append(args) or inspect(*args))
-        manifests = prepare_librispeech(own_corpus, tmp_path / "save", **options)
+        manifests = prepare(own_corpus, tmp_path / "save", **options)
         return bool(looked), manifests
 
     inspect = shared._inspect
-    assert prepare()[0]
-    again, manifests = prepare()
-    assert not again
-    assert prepare(min_duration=0.2)[0], "an option"
-    assert prepare()[0], "the option again"
+    assert again()[0]
+    looked, manifests = again()
+    assert not looked
+    assert again(min_duration=0.2)[0], "an option"
+    assert again()[0], "the option again"
     manifests[DEV].unlink()
-    assert prepare()[0], "a manifest that is gone"
+    assert again()[0], "a manifest that is gone"
     transcript = transcript_of(own_corpus, TEST)
     transcript.write_text(transcript.read_text()[:-2] + "X\n")
-    rebuilt, manifests = prepare()
+    rebuilt, manifests = again()
     assert rebuilt, "a transcript of the same length"
     assert any(row["wrd"].endswith("X") for row in read_manifest(manifests[TEST]).values())
 
@@ -95,7 +97,7 @@ def test_second_call_does_nothing_until_something_changes(own_corpus, tmp_path, 
 def test_missing_corpus_or_split_says_where_and_how(corpus, tmp_path, folder):
     data_folder = corpus if folder == "corpus" else tmp_path / "nowhere"
     with pytest.raises(UserError) as error:
-        prepare_librispeech(data_folder, tmp_path / "save", test_splits=["test-other"])
+        LibriSpeech([TRAIN], [DEV], ["test-other"]).prepare(data_folder, tmp_path / "save")
     message = str(error.value)
     assert str(data_folder / "LibriSpeech" / ("test-other" if folder == "corpus" else TRAIN)) in message
     assert "--download True" in message
@@ -119,7 +121,7 @@ def test_bad_transcript_lines_are_named(own_corpus, tmp_path, line, message):
     with open(transcript, "a") as lines:
         lines.write(line.format(chapter=chapter) + "\n")
     with pytest.raises(UserError, match=f"{transcript}, " + message.format(chapter=chapter)):
-        prepare_librispeech(own_corpus, tmp_path / "save")
+        prepare(own_corpus, tmp_path / "save")
     assert not (tmp_path / "save").exists()
 
 
@@ -128,19 +130,19 @@ def test_audio_without_transcript_is_named(own_corpus, tmp_path):
     extra = audio.with_name(audio.name.replace("0000", "0042"))
     shutil.copy(audio, extra)
     with pytest.raises(UserError, match=f"{extra} has no transcript"):
-        prepare_librispeech(own_corpus, tmp_path / "save")
+        prepare(own_corpus, tmp_path / "save")
     extra.unlink()
     transcript = audio.with_name(audio.stem.rpartition("-")[0] + ".trans.txt")
     transcript.unlink()
     with pytest.raises(UserError, match=f"{audio} has no transcript: {transcript}"):
-        prepare_librispeech(own_corpus, tmp_path / "save")
+        prepare(own_corpus, tmp_path / "save")
 
 
 def test_text_that_is_not_utf8_is_named(own_corpus, tmp_path):
     transcript = transcript_of(own_corpus, DEV)
     transcript.write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=f"{transcript} is not UTF-8"):
-        prepare_librispeech(own_corpus, tmp_path / "save")
+        prepare(own_corpus, tmp_path / "save")
 
 
 def test_training_goes_without_one_percent(own_corpus, tmp_path):
@@ -148,7 +150,7 @@ def test_training_goes_without_one_percent(own_corpus, tmp_path):
     audio = audio_of(own_corpus, TRAIN)
     cut(audio[3])
     audio[5].write_bytes(b"")
-    manifests = prepare_librispeech(own_corpus, tmp_path)
+    manifests = prepare(own_corpus, tmp_path)
     rows = read_manifest(manifests[TRAIN])
     assert len(rows) == 198
     assert not {audio[3].stem, audio[5].stem} & rows.keys()
@@ -156,7 +158,7 @@ def test_training_goes_without_one_percent(own_corpus, tmp_path):
     assert [line.split(":")[0] for line in report] == [str(audio[3]), str(audio[5])]
     cut(audio[7])
     with pytest.raises(UserError, match=rf"3 of 200 utterances of {TRAIN} .* more than 1%"):
-        prepare_librispeech(own_corpus, tmp_path)
+        prepare(own_corpus, tmp_path)
     assert len((tmp_path / "rejected.txt").read_text().splitlines()) == 3
 
 
@@ -182,8 +184,8 @@ def test_nothing_is_left_out_of_dev_and_test(own_corpus, tmp_path, damage, reaso
     audio = audio_of(own_corpus, split)
     damage(audio[1])
     with pytest.raises(UserError, match=f"1 of {len(audio)} utterances of {split}.*{reason}"):
-        prepare_librispeech(own_corpus, tmp_path / "save")
-    manifests = prepare_librispeech(own_corpus, tmp_path / "save", bad_test_audio="empty")
+        prepare(own_corpus, tmp_path / "save")
+    manifests = prepare(own_corpus, tmp_path / "save", bad_test_audio="empty")
     rows = read_manifest(manifests[split])
     assert list(rows) == [path.stem for path in audio]
     assert reason in rows[audio[1].stem]["unreadable"]
@@ -196,8 +198,8 @@ def test_empty_transcripts(own_corpus, tmp_path):
     name = transcript.read_text().split()[0]
     transcript.write_text(f"{name}\n")
     with pytest.raises(UserError, match="empty transcript"):
-        prepare_librispeech(own_corpus, tmp_path)
-    manifests = prepare_librispeech(own_corpus, tmp_path, bad_test_audio="empty")
+        prepare(own_corpus, tmp_path)
+    manifests = prepare(own_corpus, tmp_path, bad_test_audio="empty")
     row = read_manifest(manifests[TEST])[name]
     assert row["wrd"] == ""
     assert row["unreadable"] == "", "its audio is sound"
@@ -206,9 +208,38 @@ def test_empty_transcripts(own_corpus, tmp_path):
 
 def test_too_long_is_reported(own_corpus, tmp_path):
     with pytest.raises(UserError, match=r"not within 0\.1 to 0\.5 s"):
-        prepare_librispeech(own_corpus, tmp_path, max_duration=0.5)
+        prepare(own_corpus, tmp_path, max_duration=0.5)
 
 
 def test_option_is_checked(corpus, tmp_path):
     with pytest.raises(UserError, match="bad_test_audio"):
-        prepare_librispeech(corpus, tmp_path, bad_test_audio="skip")
+        prepare(corpus, tmp_path, bad_test_audio="skip")
+
+
+def transcripts(folder, split):
+    lines = [p.read_text() for p in sorted(folder.glob(f"LibriSpeech/{split}/*/*/*.trans.txt"))]
+    return [line.split(" ", 1) for line in "".join(lines).splitlines()]
+
+
+def test_the_twin_has_the_layout_of_the_corpus(corpus):
+    for split, count in zip(LibriSpeech.twin.splits, (8, 2, 3), strict=True):
+        audio = sorted(corpus.glob(f"LibriSpeech/{split}/*/*/*.flac"))
+        assert len(audio) == count
+        assert sorted(name for name, _ in transcripts(corpus, split)) == [p.stem for p in audio]
+        for path in audio:
+            info = soundfile.info(path)
+            assert (info.samplerate, info.channels, info.format) == (16000, 1, "FLAC")
+            assert 0.8 < info.duration < 6
+            speaker, chapter, number = path.stem.split("-")
+            assert (path.parent.parent.name, path.parent.name) == (speaker, chapter)
+            assert re.fullmatch(r"\d+-\d+-\d{4}", path.stem), number
+    speakers = (corpus / "LibriSpeech" / "SPEAKERS.TXT").read_text().splitlines()
+    assert len(speakers) == 1 + 8 + 2 + 3
+
+
+def test_the_usual_splits():
+    corpus = LibriSpeech()
+    assert corpus.train_splits == ("train-clean-100", "train-clean-360", "train-other-500")
+    assert (corpus.dev_splits, corpus.test_splits) == (("dev-clean",), ("test-clean", "test-other"))
+    assert {*corpus.splits} < corpus.md5.keys()
+    assert corpus.units("A CAB") == ["A", "CAB"]

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechbrain_recursive.data.characters import CharacterTokenizer
+from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.prepare import Rules, build_manifests, lines, listing
 from speechbrain_recursive.errors import UserError
@@ -19,7 +21,7 @@ def build(tmp_path):
             row = {"ID": f"{i:03}", "wav": str(tmp_path / "a.wav"), "spk_id": "s", "wrd": "A"}
             return row | (changes.get(i, {}) if split in changed else {})
 
-        rules = Rules(["train"], ["dev"], ["test"], **options)
+        rules = Rules(["train", "dev", "test"], ["dev", "test"], **options)
         rows = {split: [row(i, split) for i in range(count)] for split in rules.splits}
         # What changes stands for a file that has changed, so that each call looks again.
         return build_manifests(tmp_path / "save", [str(changes)], lambda: rows, rules)
@@ -56,12 +58,55 @@ def test_a_bad_utterance_beside_one_without_transcript(build):
     assert [len(read_manifest(path)) for path in manifests.values()] == [198, 199, 199]
 
 
-def test_rules_name_each_split_once():
-    rules = Rules(["b", "a"], ["c"], ["c", "d"])
-    assert rules.splits == ["b", "a", "c", "d"]
-    assert [split for split in rules.splits if rules.evaluates(split)] == ["c", "d"]
+def test_rules_are_checked():
     with pytest.raises(UserError, match="bad_test_audio must be 'refuse' or 'empty', not 'skip'"):
-        Rules([], [], [], bad_test_audio="skip")
+        Rules([], [], bad_test_audio="skip")
+
+
+@pytest.fixture
+def call(build, tmp_path):
+    """The fields of a segment of a 3-second file of two channels, of which only one has sound."""
+    samples = np.zeros((24000, 2))
+    samples[:, 1] = np.random.default_rng(0).uniform(-1, 1, 24000)
+    soundfile.write(tmp_path / "call.wav", samples, 8000)
+
+    def segment(start, stop, channel):
+        wav = str(tmp_path / "call.wav")
+        return {"wav": wav, "start": start, "stop": stop, "channel": channel}
+
+    return segment
+
+
+def test_a_segment_has_its_own_duration_and_is_read_alone(build, call, tmp_path):
+    manifests = build(3, {0: call(0.5, 1.25, 1), 2: call(2.5, None, 0)}, max_duration=1.0)
+    rows = read_manifest(manifests["dev"])
+    assert [row["duration"] for row in rows.values()] == [0.75, 0.5, 0.5]
+    assert [(row["start"], row["stop"], row["channel"]) for row in rows.values()] == [
+        (0.5, 1.25, 1),
+        (None, None, None),
+        (2.5, None, 0),
+    ]
+    item = make_dataset([manifests["dev"]], CharacterTokenizer("A"), sample_rate=8000)[0]
+    samples, _ = soundfile.read(tmp_path / "call.wav", dtype="float32")
+    np.testing.assert_array_equal(item["sig"], samples[4000:10000, 1])
+    assert item["sig"].abs().max() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ((0.5, 0.55, 1), r"lasts 0\.05 s, which is not within 0\.1 to 40 s"),
+        ((2.0, 3.5, 1), r"no segment from 2 s to 3\.5 s in 3\.00 s of audio"),
+        ((2.0, 1.0, 1), "no segment from 2 s to 1 s"),
+        ((1.0, 2.0, 2), "no channel 2, counted from 0, among 2"),
+    ],
+)
+def test_a_bad_segment_is_named_by_its_id(build, call, tmp_path, fields, reason):
+    with pytest.raises(UserError, match=rf"1 of 200 utterances of dev .*call\.wav \(007\): {reason}"):
+        build(200, {7: call(*fields)}, ["dev"])
+    row = read_manifest(build(200, {7: call(*fields)}, ["dev"], bad_test_audio="empty")["dev"])["007"]
+    assert row["unreadable"]
+    assert make_dataset([tmp_path / "save/dev.csv"], CharacterTokenizer("A"))[7]["unreadable"] is True
 
 
 def test_listing_is_sorted_and_takes_what_counts(tmp_path):

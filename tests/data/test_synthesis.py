@@ -1,15 +1,20 @@
+import dataclasses
 import json
+import runpy
 from itertools import chain
 
 import numpy as np
 import pytest
+import soundfile
 
 from speechbrain_recursive.data import synthesis
+from speechbrain_recursive.data.aishell import Aishell1
+from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.synthesis import TRAIN_VOICES, VARIANTS
-from speechbrain_recursive.data.synthetic import AISHELL, LIBRISPEECH, make_aishell, make_librispeech
 from speechbrain_recursive.errors import UserError
 
 SMALL = {"n_train": 6, "n_dev": 1, "n_test": 2}
+make_librispeech, make_aishell = LibriSpeech().synthesize, Aishell1().synthesize
 
 
 def contents(folder):
@@ -24,7 +29,7 @@ def test_voices_and_sentences_of_test_are_unseen_in_training():
     assert len(voices[2]) == 14
 
 
-@pytest.mark.parametrize("twin", [LIBRISPEECH, AISHELL], ids=lambda twin: twin.root)
+@pytest.mark.parametrize("twin", [LibriSpeech.twin, Aishell1.twin], ids=lambda twin: twin.root)
 def test_plan(twin):
     train, dev, test = twin.splits
     plan = synthesis._plan(twin, {train: 500, dev: 30, test: 60}, 1, (115, 170))
@@ -45,6 +50,38 @@ def test_test_set_does_not_depend_on_the_size_of_training(corpus, tmp_path):
     for split in ("dev-clean", "test-clean"):
         split_of = [contents(folder / "LibriSpeech" / split) for folder in (corpus, more)]
         assert split_of[0] == split_of[1]
+
+
+# Frames and levels (root mean square) of the utterances of small corpora, in the order of their paths.
+MADE = {
+    (LibriSpeech, False): ([41477, 24858, 44140, 42457], [0.03209, 0.07281, 0.058, 0.09108]),
+    (LibriSpeech, True): ([41477, 24858, 44140, 42457], [0.10291, 0.03037, 0.05644, 0.08238]),
+    (Aishell1, False): ([51532, 54345, 55974, 59020], [0.08691, 0.10443, 0.05245, 0.05697]),
+    (Aishell1, True): ([51532, 54345, 55974, 59020], [0.08691, 0.11095, 0.09555, 0.11636]),
+}
+
+
+@pytest.mark.parametrize(("corpus", "disturbed"), MADE)
+def test_the_same_arguments_give_the_same_audio_in_every_version(tmp_path, corpus, disturbed):
+    counts = {"n_train": 2, "n_dev": 1, "n_test": 1}
+    corpus().synthesize(tmp_path, seed=7, noise=disturbed, reverb=disturbed, **counts)
+    paths = [path for path in sorted(tmp_path.rglob("*")) if path.suffix in (".flac", ".wav")]
+    audio = [soundfile.read(path)[0] for path in paths]
+    frames, levels = MADE[corpus, disturbed]
+    assert [len(samples) for samples in audio] == frames
+    assert [np.sqrt(np.mean(samples**2)) for samples in audio] == pytest.approx(levels, rel=1e-3)
+
+
+def test_the_stamp_depends_on_the_corpus_s_own_file(tmp_path):
+    before = {corpus: synthesis._makers(corpus.twin) for corpus in (LibriSpeech, Aishell1)}
+    own = tmp_path / "own.py"
+    own.write_text("def place(split, speaker, nth):\n    return ''\n")
+    place = runpy.run_path(str(own))["place"]
+    twin = dataclasses.replace(LibriSpeech.twin, place=place)
+    first = synthesis._makers(twin)
+    own.write_text(own.read_text() + "\n")
+    assert len({*before.values(), first, synthesis._makers(twin)}) == 4
+    assert {corpus: synthesis._makers(corpus.twin) for corpus in before} == before
 
 
 @pytest.mark.parametrize("disturbed", [False, True])

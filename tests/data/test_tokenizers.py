@@ -1,12 +1,12 @@
 import json
 
 import pytest
+from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_recursive.data.tokenizers import (
-    CharacterTokenizer,
-    SentencePieceTokenizer,
-    load_tokenizer,
-)
+from speechbrain_recursive.data.characters import CharacterTokenizer
+from speechbrain_recursive.data.manifest import write_manifest
+from speechbrain_recursive.data.subwords import SentencePieceTokenizer
+from speechbrain_recursive.data.tokenizers import TokenizerSpec, load_tokenizer
 from speechbrain_recursive.errors import UserError
 
 TEXTS = ["THE SAILOR DIDN'T FIND THE LANTERN", "SEVEN LEMONS", "THE SEVEN SAILORS FIND LEMONS"]
@@ -61,61 +61,17 @@ def test_unknown_characters_become_unk(make):
     assert "\u2047" in tokenizer.decode(ids)
 
 
-def test_a_bar_in_the_text_is_not_a_word_boundary():
-    tokenizer = CharacterTokenizer("AB|", seq2seq=False)
-    assert tokenizer.pieces == ["<blank>", "<unk>", "|", "A", "B"]
-    assert tokenizer.encode("A|B A") == [3, 1, 4, 2, 3]
-
-
-def test_composed_and_decomposed_characters_are_one():
-    tokenizer = CharacterTokenizer.from_texts(["E\u0301T\u00c9"])
-    assert tokenizer.pieces[4:] == ["|", "T", "\u00c9"]
-    assert tokenizer.encode("E\u0301") == tokenizer.encode("\u00c9")
-
-
-def test_without_boundary_spaces_say_nothing(tmp_path):
-    tokenizer = CharacterTokenizer.from_texts(["山 水", "火"], boundary=False)
-    assert tokenizer.pieces[4:] == ["山", "水", "火"]
-    ids = tokenizer.encode("水 山|火")
-    assert ids == [5, 4, tokenizer.unk, 6]
-    assert tokenizer.decode(ids) == "水山⁇火"
-    tokenizer.save(tmp_path / "tokenizer.json")
-    loaded = load_tokenizer(tmp_path / "tokenizer.json")
-    assert loaded.pieces == tokenizer.pieces
-    assert loaded.encode("水 山|火") == ids
-
-
-def test_units_and_metric():
+def test_units_of_ngrams():
     assert characters().units("THE  CAT ") == ["THE", "CAT"]
-    assert characters().metric == subwords().metric == "wer"
+    assert subwords().units("THE  CAT ") == ["THE", "CAT"]
     tokenizer = CharacterTokenizer("山水", boundary=False)
     assert tokenizer.units(" 山 水火") == ["山", "水", "火"]
-    assert tokenizer.metric == "cer"
-
-
-@pytest.mark.parametrize("boundary", [True, False])
-def test_room_that_no_character_takes(boundary, tmp_path):
-    tokenizer = CharacterTokenizer.from_texts(["CAB"], boundary=boundary, size=12)
-    first = 4 + boundary
-    assert len(set(tokenizer.pieces)) == len(tokenizer) == 12
-    assert tokenizer.pieces[first : first + 3] == ["A", "B", "C"]
-    assert tokenizer.encode("CAB") == [first + 2, first, first + 1]
-    tokenizer.save(tmp_path / "tokenizer.json")
-    assert load_tokenizer(tmp_path / "tokenizer.json").pieces == tokenizer.pieces
-    assert len(CharacterTokenizer.from_texts(["CAB"], boundary=boundary, size=first + 3)) == first + 3
-    with pytest.raises(UserError, match=f"n_tokens {first + 2}: .* so set --n_tokens {first + 3}"):
-        CharacterTokenizer.from_texts(["CAB"], boundary=boundary, size=first + 2)
 
 
 def test_a_file_that_says_nothing_of_boundaries_has_them(tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({"kind": "characters", "seq2seq": False, "alphabet": "AB"}))
     assert load_tokenizer(path).pieces == ["<blank>", "<unk>", "|", "A", "B"]
-
-
-def test_more_pieces_than_the_text_supports():
-    with pytest.raises(UserError, match="cannot make 5000 pieces"):
-        SentencePieceTokenizer.from_texts(TEXTS, 5000)
 
 
 def test_files_that_are_no_tokenizers_are_named(tmp_path):
@@ -126,3 +82,115 @@ def test_files_that_are_no_tokenizers_are_named(tmp_path):
         path.write_text(text)
         with pytest.raises(UserError, match=f"{path} is not a tokenizer"):
             load_tokenizer(path)
+
+
+LETTERS = "'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    def write(*texts):
+        row = {"duration": 1.0, "wav": "a.wav", "spk_id": "s", "unreadable": ""}
+        rows = [row | {"ID": str(i), "wrd": text} for i, text in enumerate(texts)]
+        write_manifest(tmp_path / "train.csv", rows)
+        return [tmp_path / "train.csv"]
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "size"),
+    [
+        (TokenizerSpec(characters=LETTERS), "A CAB", 32),
+        (TokenizerSpec(characters=LETTERS, seq2seq=0), "A CAB", 30),
+        (TokenizerSpec("char", characters="山水"), "山 水", 6),
+        (TokenizerSpec("char", size=20), "山 水", 20),
+        (TokenizerSpec("unigram", size=12), "THE CAT THAT HAT", 12),
+        (TokenizerSpec("bpe", size=12, seq2seq=0), "THE CAT THAT HAT", 12),
+        (TokenizerSpec(characters=LETTERS, size=32), "A CAB", 32),
+    ],
+)
+def test_the_size_is_known_before_there_is_a_corpus(manifest, tmp_path, spec, text, size):
+    assert len(spec) == size
+    tokenizer = spec.build(tmp_path / "t.json", manifest(text))
+    assert len(tokenizer) == size
+    assert tokenizer.boundary == (spec.token_type != "char")
+
+
+def test_yaml_takes_the_number_of_tokens_from_the_tokenizer():
+    yaml = """
+num_decoder_layers: 24
+tokenizer: !new:speechbrain_recursive.data.tokenizers.TokenizerSpec
+    characters: "'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    seq2seq: !ref <num_decoder_layers>
+n_tokens: !apply:len [!ref <tokenizer>]
+"""
+    assert load_hyperpyyaml(yaml)["n_tokens"] == 32
+    assert load_hyperpyyaml(yaml, {"num_decoder_layers": 0})["n_tokens"] == 30
+
+
+def test_made_once_and_again_when_options_or_text_change(manifest, tmp_path, monkeypatch):
+    path = tmp_path / "tokenizer.json"
+    manifests = manifest("A CAB")
+    first = TokenizerSpec(characters="ABC")
+    assert first.build(path, manifests).pieces[4:] == ["|", "A", "B", "C"]
+    with monkeypatch.context() as patch:
+        patch.setattr(CharacterTokenizer, "save", None)  # would fail if it were made again
+        assert first.build(path, manifests).pieces[4:] == ["|", "A", "B", "C"]
+        TokenizerSpec(characters="ABC", seq2seq=6).build(path, manifests)  # any true value is the same
+    assert TokenizerSpec(characters="ABC", seq2seq=False).build(path, manifests).bos is None
+    assert load_tokenizer(path).bos is None
+    more = TokenizerSpec(characters="CBAZ")
+    assert more.build(path, manifests).pieces[4:] == ["|", "A", "B", "C", "Z"]
+    exact = TokenizerSpec("char", size=7)
+    assert exact.build(path, manifests).pieces[4:] == ["A", "B", "C"]
+    assert len(TokenizerSpec("char", size=20).build(path, manifests)) == 20
+    assert exact.build(path, manifest("A CAD")).pieces[4:] == ["A", "C", "D"]
+
+
+def test_text_that_the_alphabet_cannot_spell_is_named(manifest, tmp_path):
+    spec = TokenizerSpec(characters="ABCF\u00c9")
+    with pytest.raises(UserError, match=r"train\.csv: 1 has \? é, which the alphabet does not contain"):
+        spec.build(tmp_path / "t.json", manifest("A CAB", "CAFé?"))
+    assert len(spec.build(tmp_path / "t.json", manifest("CAFE\u0301".replace("FE", "E")))) == 10
+
+
+def test_text_of_more_characters_than_the_size(manifest, tmp_path):
+    with pytest.raises(UserError, match=r"size is 6, .* make 7 tokens: set size to 7"):
+        TokenizerSpec("char", size=6).build(tmp_path / "t.json", manifest("A CAB"))
+
+
+def test_a_damaged_file_is_made_anew(manifest, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    for text in ("{", "[]", json.dumps({"kind": "characters"})):
+        path.write_text(text)
+        assert len(TokenizerSpec(characters="ABC").build(path, manifest("A CAB"))) == 8
+
+
+def test_subword_models_differ(manifest, tmp_path):
+    manifests = manifest("THE CAT", "THE HAT", "THAT CAT")
+    unigram = TokenizerSpec(size=12).build(tmp_path / "t.json", manifests)
+    bpe = TokenizerSpec("bpe", size=12).build(tmp_path / "t.json", manifests)
+    assert len(bpe) == len(unigram) == 12
+    assert bpe.pieces != unigram.pieces
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"token_type": "words"}, "token_type is unigram, bpe or char, not 'words'"),
+        ({}, "give its size, or an alphabet as characters"),
+        ({"token_type": "char"}, "give its size"),
+        ({"size": 4}, "size is a number of at least 5 tokens, not 4"),
+        ({"size": 2, "seq2seq": False}, "at least 3 tokens, not 2"),
+        ({"size": "many"}, "not 'many'"),
+        ({"size": True}, "not True"),
+        ({"characters": ""}, "an alphabet in quotes, such as \"ABC\", not ''"),
+        ({"characters": 123}, "not 123"),
+        ({"characters": "ABC", "size": 5000}, "size is 5000, but characters make 8 tokens: set size to"),
+    ],
+)
+def test_options_are_checked_before_there_is_a_corpus(options, message):
+    with pytest.raises(UserError, match=message) as error:
+        TokenizerSpec(**options)
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The vocabulary of an n-gram, from each of its file formats."""
+"""Reading the vocabulary of an n-gram from each file format."""
 
 import gzip
 import shutil
@@ -16,7 +16,7 @@ from speechbrain_recursive.errors import UserError
 def test_unigrams_of_all_formats(tmp_path):
     path = estimate_ngram(["A B", "C"], tmp_path / "lm.arpa", 2)
     assert sorted(read_unigrams(path)) == ["A", "B", "C"]
-    zipped = tmp_path / "zipped.lm"  # KenLM tells by the content as well, not by the name
+    zipped = tmp_path / "zipped.lm"  # KenLM also goes by the content, not by the name
     zipped.write_bytes(gzip.compress(b"\n" + path.read_bytes()))
     assert read_unigrams(zipped) == read_unigrams(path)
     binary = tmp_path / "lm.bin"

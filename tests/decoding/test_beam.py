@@ -1,8 +1,9 @@
-"""The KenLM beam against every alignment there is, and against the traps of its inputs."""
+"""The KenLM beam against an exhaustive search, and unusual inputs."""
 
 import gzip
 import itertools
 import math
+from types import SimpleNamespace
 
 import kenlm
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from speechbrain_recursive.data.tokenizers import CharacterTokenizer, SentencePieceTokenizer
 from speechbrain_recursive.decoding.beam import NgramBeam
+from speechbrain_recursive.decoding.decoder import Setting
 from speechbrain_recursive.decoding.ngram import estimate_ngram
 from speechbrain_recursive.errors import UserError
 
@@ -21,8 +23,18 @@ def arpa(tmp_path_factory):
     return estimate_ngram(SENTENCES, tmp_path_factory.mktemp("ngram") / "lm.arpa", order=3)
 
 
+def setting_of(tokenizer, folder=None, text=None):
+    return Setting(model=None, tokenizer=tokenizer, folder=folder, text=text, load_lm=None)
+
+
+def beam_of(tokenizer, ngram, **options):
+    """The built search as ``(log_probs, frames) -> token ids``."""
+    decode = NgramBeam(ngram, **options).build(setting_of(tokenizer))
+    return lambda log_probs, frames: decode(SimpleNamespace(log_probs=log_probs, frames=frames))
+
+
 def every_sentence(log_probs, tokenizer, arpa, weight, bonus):
-    """Scores of all sentences that some path of labels spells in words of the n-gram: text -> score."""
+    """Score of each sentence in words of the n-gram that some path of labels spells, by text."""
     model, paths = kenlm.Model(str(arpa)), {}
     used = [i for i in range(len(tokenizer)) if i not in (tokenizer.bos, tokenizer.eos, tokenizer.unk)]
     for path in itertools.product(used, repeat=len(log_probs)):
@@ -47,12 +59,13 @@ def every_sentence(log_probs, tokenizer, arpa, weight, bonus):
 @pytest.mark.parametrize("frames", [1, 2, 4, 5])
 def test_finds_the_best_of_all_sentences(weight, bonus, frames, arpa):
     tokenizer = CharacterTokenizer("AB", seq2seq=frames % 2 == 0)
-    beam = NgramBeam(tokenizer, arpa, width=10_000, weight=weight, bonus=bonus, threshold=1e3)
+    beam = NgramBeam(arpa, width=10_000, weight=weight, bonus=bonus, threshold=1e3)
+    search = beam.build(setting_of(tokenizer))._search
     torch.manual_seed(frames)
     for _ in range(4):
         log_probs = (2 * torch.randn(frames, len(tokenizer))).log_softmax(-1)
         scores = every_sentence(log_probs, tokenizer, arpa, weight, bonus)
-        tokens, score = beam._search(log_probs.numpy())
+        tokens, score = search(log_probs.numpy())
         best = max(scores, key=scores.get)
         assert score == pytest.approx(scores[best], abs=1e-4)
         assert tokenizer.decode(tokens) == best
@@ -68,7 +81,7 @@ def peaky(labels, size, peak=12.0):
 
 @pytest.fixture(scope="module")
 def beam(arpa):
-    return NgramBeam(CharacterTokenizer("AB"), arpa)
+    return beam_of(CharacterTokenizer("AB"), arpa)
 
 
 def test_rows_do_not_depend_on_padding_or_order(beam):
@@ -110,7 +123,7 @@ def test_a_certain_token_outside_all_words_is_stepped_over(beam):
 def test_sentence_pieces_may_last(tmp_path):
     text = [" ".join(words) for words in itertools.permutations(["THE", "CAT", "SAT", "THERE"], 3)]
     tokenizer = SentencePieceTokenizer.from_texts(text, vocab_size=16)
-    beam = NgramBeam(tokenizer, estimate_ngram(text, tmp_path / "lm.arpa", order=2))
+    beam = beam_of(tokenizer, estimate_ngram(text, tmp_path / "lm.arpa", order=2))
     for sentence in text[::3]:
         ids = tokenizer.encode(sentence)
         for repeats in ([1], [3], [1, 2, 4], [2, 1]):
@@ -127,34 +140,64 @@ def test_the_ngram_decides_between_equals(tmp_path):
     log_probs = peaky([5, 4, 6], len(tokenizer))
     log_probs[0, 7] = log_probs[0, 5]
     for weight, text in ((0.5, "A B"), (-0.5, "C B")):
-        beam = NgramBeam(tokenizer, arpa, weight=weight)
+        beam = beam_of(tokenizer, arpa, weight=weight)
         assert tokenizer.decode(beam(log_probs[None], torch.tensor([3]))[0]) == text
 
 
-def test_another_alphabet_is_refused(arpa, tmp_path):
+@pytest.mark.parametrize("method", ["check", "build"])
+def test_another_alphabet_is_refused(method, arpa, tmp_path):
     with pytest.raises(UserError, match=r"lm\.arpa has letters that the tokenizer lacks: B; .* A"):
-        NgramBeam(CharacterTokenizer("AC"), arpa)
+        getattr(NgramBeam(arpa), method)(setting_of(CharacterTokenizer("AC")))
     lower = estimate_ngram(["the cat"], tmp_path / "lower.arpa", order=2)
     with pytest.raises(UserError, match=r"lower.arpa .* a c e h t;"):
-        NgramBeam(CharacterTokenizer("THECA"), lower)
+        getattr(NgramBeam(lower), method)(setting_of(CharacterTokenizer("THECA")))
 
 
-def test_an_ngram_that_cannot_be_loaded_is_refused(tmp_path):
+@pytest.mark.parametrize("method", ["check", "build"])
+def test_an_ngram_that_cannot_be_read_is_refused(method, tmp_path):
+    setting = setting_of(CharacterTokenizer("AB"))
     with pytest.raises(UserError, match=r"no n-gram at .*none.arpa"):
-        NgramBeam(CharacterTokenizer("AB"), tmp_path / "none.arpa")
+        getattr(NgramBeam(tmp_path / "none.arpa"), method)(setting)
+    short = estimate_ngram(["A B"], tmp_path / "short.arpa", order=1)
     with pytest.raises(UserError, match=r"short.arpa .*bigram"):
-        NgramBeam(CharacterTokenizer("AB"), estimate_ngram(["A B"], tmp_path / "short.arpa", order=1))
+        getattr(NgramBeam(short), method)(setting)
+
+
+def test_an_ngram_that_kenlm_cannot_load_is_refused(tmp_path):
     broken = estimate_ngram(["A B"], tmp_path / "broken.arpa", order=2)
     broken.write_text(broken.read_text().replace("ngram 2=", "ngram 2=1"))  # beyond the unigrams
     with pytest.raises(UserError, match=r"KenLM cannot load .*broken.arpa: [^\n]*$"):
-        NgramBeam(CharacterTokenizer("AB"), broken)
+        NgramBeam(broken).build(setting_of(CharacterTokenizer("AB")))
+
+
+@pytest.mark.parametrize("order", [1, 7])
+def test_an_order_that_kenlm_cannot_load_is_refused(order):
+    with pytest.raises(UserError, match=f"n-gram order {order}: must be 2 to 6"):
+        NgramBeam(order=order)
+
+
+def test_without_an_ngram_one_is_estimated_from_the_training_text(beam, arpa, tmp_path):
+    declared = NgramBeam(order=3)
+    declared.check(setting_of(CharacterTokenizer("AB")))  # needs no text
+    decode = declared.build(setting_of(CharacterTokenizer("AB"), tmp_path, lambda: SENTENCES))
+    assert (tmp_path / "ngram.arpa").read_bytes() == arpa.read_bytes()
+    log_probs, frames = torch.randn(6, 12, 7).log_softmax(-1), torch.full((6,), 12)
+    assert decode(SimpleNamespace(log_probs=log_probs, frames=frames)) == beam(log_probs, frames)
+
+
+def test_a_given_ngram_leaves_the_training_text_unread(arpa, tmp_path):
+    def text():
+        raise AssertionError("the text was read")
+
+    NgramBeam(arpa).build(setting_of(CharacterTokenizer("AB"), tmp_path, text))
+    assert not (tmp_path / "ngram.arpa").exists()
 
 
 def test_a_gzipped_ngram_decodes_as_it_does_unzipped(beam, arpa, tmp_path):
     zipped = tmp_path / "lm.arpa.gz"
     zipped.write_bytes(gzip.compress(arpa.read_bytes()))
     log_probs, frames = torch.randn(6, 12, 7).log_softmax(-1), torch.full((6,), 12)
-    assert NgramBeam(CharacterTokenizer("AB"), zipped)(log_probs, frames) == beam(log_probs, frames)
+    assert beam_of(CharacterTokenizer("AB"), zipped)(log_probs, frames) == beam(log_probs, frames)
 
 
 def test_characters_without_boundary_are_words_of_one(tmp_path):
@@ -163,7 +206,7 @@ def test_characters_without_boundary_are_words_of_one(tmp_path):
     arpa = estimate_ngram(
         [" ".join(tokenizer.units(line)) for line in text], tmp_path / "lm.arpa", order=3
     )
-    beam = NgramBeam(tokenizer, arpa)
+    beam = beam_of(tokenizer, arpa)
     for sentence in text:
         ids = tokenizer.encode(sentence)
         for repeats in ([1], [3], [1, 2, 4]):
@@ -176,5 +219,5 @@ def test_characters_without_boundary_are_words_of_one(tmp_path):
     log_probs = peaky([water, below, man, tokenizer.blank, man], len(tokenizer))
     log_probs[0, hill] = log_probs[0, water] - 0.1
     for weight, sentence in ((0.0, "水下爷爷"), (1.0, "山下爷爷")):  # no sentence begins with water
-        ids = NgramBeam(tokenizer, arpa, weight=weight)(log_probs[None], torch.tensor([5]))[0]
+        ids = beam_of(tokenizer, arpa, weight=weight)(log_probs[None], torch.tensor([5]))[0]
         assert tokenizer.decode(ids) == sentence

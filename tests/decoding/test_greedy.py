@@ -1,10 +1,11 @@
 """Greedy CTC against the definition, one utterance and one frame at a time."""
 
 import itertools
+from types import SimpleNamespace
 
 import torch
 
-from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.decoding.greedy import Greedy, greedy
 
 
 def collapse(labels, blank):
@@ -28,3 +29,11 @@ def test_what_stands_in_the_padding_does_not_matter():
     log_probs[:, :, 1] = 1.0
     log_probs[0, 2:, 2] = 9.0
     assert greedy(log_probs, torch.tensor([2, 5])) == [[1], [1]]
+
+
+def test_the_declared_decoder_uses_the_tokenizers_blank():
+    torch.manual_seed(1)
+    outputs = SimpleNamespace(log_probs=torch.randn(4, 9, 5), frames=torch.tensor([9, 0, 3, 7]))
+    for blank in (0, 2):
+        decode = Greedy().build(SimpleNamespace(tokenizer=SimpleNamespace(blank=blank)))
+        assert decode(outputs) == greedy(outputs.log_probs, outputs.frames, blank)

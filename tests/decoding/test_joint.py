@@ -1,4 +1,4 @@
-"""The joint search: rows on their own, limits, fusion, and its score against an exhaustive search."""
+"""The joint search: independent rows, limits, fusion, and its score against an exhaustive search."""
 
 import itertools
 import math
@@ -7,30 +7,44 @@ from types import SimpleNamespace
 import kenlm
 import pytest
 import torch
-from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
 from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
 
 from speechbrain_recursive.data.tokenizers import CharacterTokenizer
-from speechbrain_recursive.decoding.joint import JointBeam, estimate_token_ngram
+from speechbrain_recursive.decoding.decoder import Setting
+from speechbrain_recursive.decoding.joint import JointBeam
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.heads import CTCHead, Seq2SeqHead
+from speechbrain_recursive.nn.request import Request
+from speechbrain_recursive.nn.state import State
 
 WIDTH = 16
+TEXT = ["AB CD", "ABBA", "DAD A", "BAD CAB"]
 
 
 def model_of(tokenizer, seed=0, scale=4.0):
-    """A random ASR model's decoder and heads, sharp enough for hypotheses to differ."""
+    """An ASR model's heads with random weights, large enough for hypotheses to differ."""
     torch.manual_seed(seed)
     model = torch.nn.Module()
-    model.transformer = TransformerASR(
-        tgt_vocab=len(tokenizer), input_size=8, d_model=WIDTH, nhead=2, num_encoder_layers=1,
-        num_decoder_layers=1, d_ffn=32, activation=torch.nn.GELU, causal=False,
-    )  # fmt: skip
-    model.seq_lin = torch.nn.Linear(WIDTH, len(tokenizer))
-    model.ctc_lin = torch.nn.Linear(WIDTH, len(tokenizer))
+    model.heads = torch.nn.ModuleDict(
+        {
+            "seq2seq": Seq2SeqHead(WIDTH, len(tokenizer), num_layers=1, nhead=2, d_ffn=32),
+            "ctc": CTCHead(WIDTH, len(tokenizer)),
+        }
+    )
     with torch.no_grad():
-        model.seq_lin.weight.mul_(scale)
-        model.ctc_lin.weight.mul_(scale)
+        for head in model.heads.values():
+            head.linear.weight.mul_(scale)
     return model.eval()
+
+
+def setting_of(model, tokenizer, folder=None, text=(), lm=None):
+    return Setting(model, tokenizer, folder, text=lambda: text, load_lm=lambda _: lm)
+
+
+def joint_of(setting, **options):
+    """The built search as ``(encoded, frames) -> token ids``."""
+    decode = JointBeam(**options).build(setting)
+    return lambda encoded, frames: decode(SimpleNamespace(encoded=encoded, frames=frames))
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +67,8 @@ def lm(tokenizer):
 
 
 @pytest.fixture(scope="module")
-def ngram(tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokens")
-    return estimate_token_ngram(
-        ["AB CD", "ABBA", "DAD A", "BAD CAB"], tokenizer, folder / "lm.arpa", order=3
-    )
+def setting(model, tokenizer, lm, tmp_path_factory):
+    return setting_of(model, tokenizer, tmp_path_factory.mktemp("tokens"), TEXT, lm)
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +78,16 @@ def batch():
 
 
 @pytest.mark.parametrize("fusion", ["none", "ctc", "ctc + lm", "ctc + n-gram", "all"])
-def test_a_row_does_not_depend_on_its_batch(fusion, model, tokenizer, lm, ngram, batch):
+def test_a_row_does_not_depend_on_its_batch(fusion, setting, tokenizer, batch):
     encoded, frames = batch
-    joint = JointBeam(
-        model,
-        tokenizer,
+    joint = joint_of(
+        setting,
         beam_size=4,
         ctc_weight=0.0 if fusion == "none" else 0.4,
-        lm=lm if fusion in ("ctc + lm", "all") else None,
+        lm="lm" if fusion in ("ctc + lm", "all") else None,
         lm_weight=0.5,
-        ngram=ngram if fusion in ("ctc + n-gram", "all") else None,
-        ngram_weight=0.3,
+        ngram_weight=0.3 if fusion in ("ctc + n-gram", "all") else 0.0,
+        ngram_order=3,
         max_decode_ratio=0.7,
     )
     alone = [joint(encoded[i : i + 1, :n], frames[i : i + 1])[0] for i, n in enumerate(frames.tolist())]
@@ -94,15 +104,15 @@ def test_a_row_does_not_depend_on_its_batch(fusion, model, tokenizer, lm, ngram,
 def attention_score(model, tokenizer, encoded, tokens):
     target = torch.tensor([[tokenizer.bos, *tokens]])
     with torch.no_grad():
-        states, _ = model.transformer.decode(target, encoded, torch.tensor([encoded.shape[1]]))
-        log_probs = model.seq_lin(states)[0].log_softmax(-1)
+        state = State(encoded).remember(tokens_bos=target)
+        log_probs = model.heads["seq2seq"](state)[0]
     return sum(float(log_probs[i, token]) for i, token in enumerate([*tokens, tokenizer.eos]))
 
 
 def ctc_score(model, tokenizer, encoded, tokens):
     """Log p_ctc(tokens), all alignments enumerated."""
     with torch.no_grad():
-        log_probs = model.ctc_lin(encoded)[0].log_softmax(-1)
+        log_probs = model.heads["ctc"].linear(encoded)[0].log_softmax(-1)
     scores = [
         sum(float(row[label]) for row, label in zip(log_probs, path, strict=True))
         for path in itertools.product({tokenizer.blank, *tokens}, repeat=len(log_probs))
@@ -136,11 +146,21 @@ def ngram_score(path, tokenizer, tokens):
 )
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_wide_beam_finds_the_best_of_all_hypotheses(
-    ctc_weight, lm_weight, ngram_weight, seed, lm, ngram
+    ctc_weight, lm_weight, ngram_weight, seed, lm, tmp_path
 ):
     tokenizer = CharacterTokenizer("ABCD")
     model = model_of(tokenizer, seed, scale=2.0)
     encoded = torch.randn(1, 2, WIDTH)
+    joint = joint_of(
+        setting_of(model, tokenizer, tmp_path, TEXT, lm),
+        beam_size=100,
+        ctc_weight=ctc_weight,
+        lm="lm" if lm_weight else None,
+        lm_weight=lm_weight,
+        ngram_weight=ngram_weight,
+        ngram_order=3,
+        candidates=1.0,
+    )
     words = range(tokenizer.unk, len(tokenizer))
     scores = {}
     for length in range(3):
@@ -148,84 +168,97 @@ def test_a_wide_beam_finds_the_best_of_all_hypotheses(
             score = (1 - ctc_weight) * attention_score(model, tokenizer, encoded, tokens)
             score += ctc_weight * ctc_score(model, tokenizer, encoded, tokens) if ctc_weight else 0.0
             score += lm_weight * lm_score(lm, tokenizer, tokens)
-            score += ngram_weight * ngram_score(ngram, tokenizer, tokens)
+            if ngram_weight:
+                score += ngram_weight * ngram_score(tmp_path / "tokens.arpa", tokenizer, tokens)
             scores[tuple(tokens)] = score / (length + 1)
-    joint = JointBeam(
-        model,
-        tokenizer,
-        beam_size=100,
-        ctc_weight=ctc_weight,
-        lm=lm if lm_weight else None,
-        lm_weight=lm_weight,
-        ngram=ngram if ngram_weight else None,
-        ngram_weight=ngram_weight,
-        candidates=1.0,
-    )
     assert tuple(joint(encoded, torch.tensor([2]))[0]) == max(scores, key=scores.get)
 
 
 def test_an_empty_hypothesis_is_an_empty_list(tokenizer):
     model = model_of(tokenizer)
     with torch.no_grad():
-        model.seq_lin.bias[tokenizer.eos] = 60.0
-        model.ctc_lin.bias[tokenizer.blank] = 60.0
-    assert JointBeam(model, tokenizer, beam_size=3)(torch.randn(2, 6, WIDTH), torch.tensor([6, 3])) == [
-        [],
-        [],
-    ]
-    assert JointBeam(model, tokenizer)(torch.randn(2, 6, WIDTH), torch.tensor([0, 0])) == [[], []]
+        model.heads["seq2seq"].linear.bias[tokenizer.eos] = 60.0
+        model.heads["ctc"].linear.bias[tokenizer.blank] = 60.0
+    setting = setting_of(model, tokenizer)
+    found = joint_of(setting, beam_size=3)(torch.randn(2, 6, WIDTH), torch.tensor([6, 3]))
+    assert found == [[], []]
+    assert joint_of(setting)(torch.randn(2, 6, WIDTH), torch.tensor([0, 0])) == [[], []]
 
 
 def test_a_cut_hypothesis_keeps_all_its_tokens(tokenizer):
     model = model_of(tokenizer)
     with torch.no_grad():
-        model.seq_lin.bias[tokenizer.eos] = -60.0
-    found = JointBeam(model, tokenizer, ctc_weight=0.0, max_decode_ratio=0.5)(
-        torch.randn(2, 10, WIDTH), torch.tensor([10, 4])
-    )
+        model.heads["seq2seq"].linear.bias[tokenizer.eos] = -60.0
+    joint = joint_of(setting_of(model, tokenizer), ctc_weight=0.0, max_decode_ratio=0.5)
+    found = joint(torch.randn(2, 10, WIDTH), torch.tensor([10, 4]))
     assert [len(tokens) for tokens in found] == [5, 2]
 
 
-def test_hypotheses_may_be_as_long_as_the_encoding(tokenizer, ngram):
+def test_hypotheses_may_be_as_long_as_the_encoding(tokenizer, tmp_path):
     model = model_of(tokenizer)
     with torch.no_grad():
-        model.seq_lin.bias[tokenizer.eos] = -60.0
-    joint = JointBeam(model, tokenizer, beam_size=5, ngram=ngram, ngram_weight=0.1)
+        model.heads["seq2seq"].linear.bias[tokenizer.eos] = -60.0
+    setting = setting_of(model, tokenizer, tmp_path, TEXT)
+    joint = joint_of(setting, beam_size=5, ngram_weight=0.1, ngram_order=3)
     found = joint(torch.randn(2, 10, WIDTH), torch.tensor([10, 4]))
     assert 4 < len(found[0]) <= 10
     assert 0 < len(found[1]) <= 4
 
 
-def test_fusion_changes_the_outcome_the_way_it_leans(model, tokenizer, ngram, batch):
-    encoded, frames = batch
-
+def test_fusion_changes_the_outcome_the_way_it_leans(model, tokenizer, batch, tmp_path):
     def letters(**fusion):
-        found = JointBeam(model, tokenizer, ctc_weight=0.0, max_decode_ratio=0.9, **fusion)(
-            encoded, frames
-        )
+        setting = setting_of(model, tokenizer, tmp_path, ["B" * 14] * 3)
+        found = joint_of(setting, ctc_weight=0.0, max_decode_ratio=0.9, **fusion)(*batch)
         return [tokenizer.decode(tokens) for tokens in found]
 
-    b_ngram = estimate_token_ngram(["B" * 14] * 3, tokenizer, ngram.with_name("b.arpa"), order=2)
-    assert letters(ngram=b_ngram, ngram_weight=50.0)[0].strip("B") == ""
+    assert letters(ngram_weight=50.0, ngram_order=2)[0].strip("B") == ""
     assert letters()[0].strip("B") != ""
 
 
 def test_searching_leaves_training_possible(tokenizer, batch):
     model = model_of(tokenizer)
-    JointBeam(model, tokenizer, beam_size=2, max_decode_ratio=0.3)(*batch)
-    states, _ = model.transformer.decode(torch.tensor([[1, 4]]), batch[0][:1], torch.tensor([14]))
-    model.seq_lin(states).sum().backward()
-    assert model.seq_lin.weight.grad is not None
+    joint_of(setting_of(model, tokenizer), beam_size=2, max_decode_ratio=0.3)(*batch)
+    head = model.heads["seq2seq"]
+    head(State(batch[0][:1]).remember(tokens_bos=torch.tensor([[1, 4]]))).sum().backward()
+    assert head.linear.weight.grad is not None
 
 
-def test_refusals(model, tokenizer, tmp_path):
-    with pytest.raises(UserError, match=r"no n-gram at .*none.arpa"):
-        JointBeam(model, tokenizer, ngram=tmp_path / "none.arpa")
+def test_it_asks_for_no_head_and_runs_at_the_trained_depth_alone():
+    assert JointBeam.trained_only
+    assert JointBeam.request == Request()
+
+
+def test_numbers_out_of_range_are_refused():
     with pytest.raises(UserError, match=r"ctc_weight 1.0"):
-        JointBeam(model, tokenizer, ctc_weight=1.0)
+        JointBeam(ctc_weight=1.0)
     with pytest.raises(UserError, match=r"max_decode_ratio 1\.5"):
-        JointBeam(model, tokenizer, max_decode_ratio=1.5)
-    with pytest.raises(UserError, match="bos and eos"):
-        JointBeam(model, CharacterTokenizer("ABCD", seq2seq=False))
-    with pytest.raises(UserError, match="attention decoder"):
-        JointBeam(SimpleNamespace(seq_lin=None), tokenizer)
+        JointBeam(max_decode_ratio=1.5)
+    with pytest.raises(UserError, match=r"n-gram order 1: must be 2 to 6"):
+        JointBeam(ngram_order=1)
+
+
+def test_a_model_that_cannot_be_searched_is_refused_before_training(model, tokenizer):
+    JointBeam(lm="lm").check(setting_of(model, tokenizer))
+
+    def refused(setting, **options):
+        with pytest.raises(UserError, match=r"^[^\n]*`decoders: {joint: !remove}`$") as caught:
+            JointBeam(**options).check(setting)
+        return str(caught.value)
+
+    no_marks = CharacterTokenizer("ABCD", seq2seq=False)
+    assert "bos and eos" in refused(setting_of(model, no_marks))
+    ctc_alone = SimpleNamespace(heads={"ctc": model.heads["ctc"]})
+    assert "no seq2seq head" in refused(setting_of(ctc_alone, tokenizer))
+    attention_alone = SimpleNamespace(heads={"seq2seq": model.heads["seq2seq"]})
+    assert "no ctc head" in refused(setting_of(attention_alone, tokenizer))
+    JointBeam(ctc_weight=0.0).check(setting_of(attention_alone, tokenizer))
+
+
+def test_a_language_model_that_does_not_fit_is_refused_before_training(model, tokenizer):
+    def load_lm(folder):
+        raise UserError(f"{folder} has other tokens")
+
+    setting = Setting(model, tokenizer, None, None, load_lm)
+    JointBeam().check(setting)
+    with pytest.raises(UserError, match="folder/lm has other tokens"):
+        JointBeam(lm="folder/lm").check(setting)

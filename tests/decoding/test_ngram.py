@@ -1,4 +1,4 @@
-"""The n-gram estimator against lmplz, against numbers that lmplz printed, and as a probability."""
+"""The n-gram estimator against lmplz and against its recorded output; probabilities that sum to one."""
 
 import itertools
 import random
@@ -57,7 +57,7 @@ TEXTS = {
 
 
 def read(text):
-    """ARPA text -> {n-gram: (log10 probability, log10 back-off)}."""
+    """Parse ARPA text into {n-gram: (log10 probability, log10 back-off)}."""
     rows = [line.split("\t") for line in text.split("\n") if "\t" in line]
     return {row[1]: (float(row[0]), float(row[2]) if len(row) > 2 else 0.0) for row in rows}
 
@@ -71,7 +71,7 @@ def assert_equal(ours, theirs):
 
 @pytest.fixture
 def ours(monkeypatch, tmp_path):
-    """Estimates with our own code, whatever is on the PATH."""
+    """Estimate with our own code, even if lmplz is on the PATH."""
     monkeypatch.setattr(ngram.shutil, "which", lambda name: None)
     return lambda text, order: estimate_ngram(text, tmp_path / f"ours{order}.arpa", order)
 

@@ -59,7 +59,7 @@ def test_ours_are_the_taps_at_every_logical_step(trained, speech):
     with torch.no_grad():
         whole = model(signal[None], torch.ones(1))
     assert outputs.shape == (8, int(whole.frames), 16)
-    last = model.transformer.encoder.norm(outputs[-1])
+    last = model.encoder.norm(outputs[-1])
     torch.testing.assert_close(last, whole.encoded[0])
 
 

@@ -67,7 +67,7 @@ def test_errors_and_ngrams_are_of_characters(mini):
 
 
 def test_too_few_tokens_are_one_line_before_training(mini):
-    with pytest.raises(SystemExit, match=r"^error: vocab_size 20: .* so set --vocab_size \d+$"):
+    with pytest.raises(SystemExit, match=r"^error: .*size is 20, .* set size to \d+$"):
         mini("--vocab_size", "20")
 
 

@@ -5,12 +5,11 @@ import json
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from speechbrain_recursive.data import download
+from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.decoding.ngram import estimate_ngram
 
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech"
@@ -125,8 +124,7 @@ def openslr(monkeypatch, tmp_path):
     folder = tmp_path / "openslr"
     arpa = estimate_ngram(["ONE TWO", "TWO"], folder / "lm.arpa", order=2)
     (folder / "4-gram.arpa.gz").write_bytes(gzip.compress(arpa.read_bytes()))
-    fetch = partial(download.download_ngram, url=folder.as_uri())
-    monkeypatch.setattr(download, "download_ngram", fetch)
+    monkeypatch.setattr(LibriSpeech, "ngram_url", folder.as_uri())
     return folder
 
 

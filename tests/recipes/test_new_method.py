@@ -39,7 +39,6 @@ corpus: !new:speechbrain_recursive.data.librispeech.LibriSpeech
     dev_splits: [dev-clean]
     test_splits: [test-clean]
 characters: "'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-vocab_size: null
 tokenizer:
     seq2seq: False
 
@@ -54,7 +53,8 @@ schedule: !apply:speechbrain_recursive.nn.schedule.bicycle
     linguistic_loops: 3
 eval_loops: [{{phonetic: 1, linguistic: 1}}]
 hooks:
-    phonetic: [!new:test_new_method.AverageAndPool]
+    phonetic:
+        - !new:test_new_method.AverageAndPool
 d_model: 16
 nhead: 2
 d_ffn: 32

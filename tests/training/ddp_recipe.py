@@ -37,7 +37,7 @@ SPEECH = {
     "fea_augment": "null",
 }
 TEXT = {
-    "tokenizer": '{token_type: char, characters: "\'ABCDEFGHIJKLMNOPQRSTUVWXYZ", size: null}',
+    "tokenizer": '{characters: "\'ABCDEFGHIJKLMNOPQRSTUVWXYZ", size: null}',
     "model": "{num_encoder_layers: 2, d_model: 16, nhead: 2, d_ffn: 32}",
     "max_batch_tokens": 100,
     "corpus": "{train_splits: [train-clean-100], test_splits: [test-clean]}",

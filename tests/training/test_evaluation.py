@@ -1,25 +1,26 @@
 """Every decoder is counted at every loop count, on a model whose answers are known."""
 
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from speechbrain_recursive.data.tokenizers import CharacterTokenizer
-from speechbrain_recursive.nn.loops import Fixed, Proportional
-from speechbrain_recursive.training.evaluation import evaluate
+from speechbrain_recursive.decoding.decoder import Decoder
+from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.loops import LoopPolicy, Proportional
+from speechbrain_recursive.nn.schedule import bicycle, cycle
+from speechbrain_recursive.training.evaluation import Point, evaluate
 
 TOKENIZER = CharacterTokenizer("ABC", seq2seq=False)
-TEXTS = {
-    1: "A B C C",
-    2: "A B C A",
-    3: "A B A A",
-}  # what the model hears at so many loops; A B A A is right
+TEXTS = {1: "A B C C", 2: "A B C A", 3: "A B A A"}  # by loop count; A B A A is right
 
 
 class Model(torch.nn.Module):
-    """Hears TEXTS in every utterance, and notes the loop counts that it was asked for."""
+    """Recognizes TEXTS in every utterance, and notes the depths that it was asked for."""
 
     sample_rate = 100
 
@@ -28,22 +29,56 @@ class Model(torch.nn.Module):
         self.parameter = torch.nn.Parameter(torch.zeros(1))
         self.asked = []
 
-    def at(self, loops):
-        return str(loops)
-
-    def forward(self, wavs, wav_lens, loops, dynchunktrain_config):
+    def forward(self, wavs, wav_lens, depth, request, dynchunktrain_config):
         assert not torch.is_grad_enabled()
-        self.asked.append(loops)
-        counts = loops if torch.is_tensor(loops) else [loops] * len(wavs)
-        counts = [max(count.values()) if isinstance(count, dict) else int(count) for count in counts]
+        assert request.heads == {"ctc"}
+        self.asked.append(depth)
+        counts = depth.by_row("recurrent") or [max(depth.schedule.loops.values())] * len(wavs)
         log_probs = torch.full((len(wavs), 40, len(TOKENIZER)), -9.0)
         log_probs[:, :, TOKENIZER.blank] = -1.0
         for row, count in enumerate(counts):
             for i, token in enumerate(TOKENIZER.encode(TEXTS[count])):
                 log_probs[row, 2 * i, token] = 0.0
-        return SimpleNamespace(
-            log_probs=log_probs, frames=torch.full((len(wavs),), 40), encoded=log_probs
-        )
+        frames = torch.full((len(wavs),), 40)
+        return SimpleNamespace(heads={"ctc": log_probs}, log_probs=log_probs, frames=frames)
+
+
+class Search(Decoder):
+    trained_only = True
+
+
+GREEDY = (Decoder(), lambda outputs: greedy(outputs.log_probs, outputs.frames))
+
+
+def always(text):
+    return lambda outputs: [TOKENIZER.encode(text)] * len(outputs.frames)
+
+
+def triples(batch, decoded):
+    heard = [
+        "" if bad else TOKENIZER.decode(ids) for ids, bad in zip(decoded, batch.unreadable, strict=True)
+    ]
+    return [
+        (uid, words.split(), text.split())
+        for uid, words, text in zip(batch.id, batch.wrd, heard, strict=True)
+    ]
+
+
+def points(trained, *loops, policy=None, schedule=None):
+    """Points at loop counts, and the trained one of a policy."""
+    schedule = schedule or cycle(1, trained)
+    depths = [Depth.of(schedule, count) for count in loops]
+    found = {str(depth): Point(depth, lambda _, depth=depth: depth) for depth in depths}
+    policy = policy or LoopPolicy()
+    trained = Point(Depth(schedule), partial(policy.at_inference, schedule), True, True)
+    return found | {policy.label(schedule): trained}
+
+
+def count(loaders, points, model=None, **more):
+    """Evaluate with greedy decoding and more decoders."""
+    decoders = {"greedy": GREEDY, **more}
+    model = model or Model()
+    return evaluate(model, loaders, points, decoders, "greedy", triples, progressbar=False)
 
 
 def batch(*names, unreadable=()):
@@ -63,34 +98,29 @@ def loaders():
 
 def rates(found, decoder="greedy", split="dev"):
     rows = [row for row in found.rows if row["decoder"] == decoder and row["split"] == split]
-    return {str(row["loops"]): row["wer"] for row in rows}
+    return {row["label"]: row["wer"] for row in rows}
 
 
-def test_every_split_and_loop_count_is_counted(loaders):
-    found = evaluate(Model(), loaders, TOKENIZER, [1, 2, 3], Fixed(3), progressbar=False)
+def test_every_split_and_depth_is_counted(loaders):
+    found = count(loaders, points(3, 1, 2))
     for split in ("dev", "test"):
         assert rates(found, split=split) == {"1": 50.0, "2": 25.0, "3": 0.0}
-    heard = {(row["split"], row["loops"], row["id"]): row["hypothesis"] for row in found.hypotheses}
-    assert heard["dev", 2, "c"] == "A B C A"
+    heard = {(row["split"], row["label"], row["id"]): row["hypothesis"] for row in found.hypotheses}
+    assert heard["dev", "2", "c"] == "A B C A"
     assert len(heard) == len(found.hypotheses) == 3 * 5
 
 
-def test_the_trained_count_is_marked_and_added_where_it_was_left_out(loaders):
-    found = evaluate(Model(), loaders, TOKENIZER, [1], Fixed(2), progressbar=False)
+def test_the_trained_depth_is_marked(loaders):
+    found = count(loaders, points(2, 1))
     marks = {(row["loops"], row["trained"], row["supervised"]) for row in found.rows}
     assert marks == {(1, False, False), (2, True, True)}
     assert found.worst.keys() == {"dev", "test"}
     assert {worst["key"] for worst in found.worst["dev"]} == {"a", "b", "c"}
 
 
-def test_the_joint_search_runs_at_the_trained_count_alone(loaders):
-    def ngram(log_probs, frames):
-        return [TOKENIZER.encode("A B A A")] * len(frames)
-
-    def joint(encoded, frames):
-        return [TOKENIZER.encode("A")] * len(frames)
-
-    found = evaluate(Model(), loaders, TOKENIZER, [1, 2], Fixed(2), ngram, joint, progressbar=False)
+def test_a_search_may_run_at_the_trained_depth_alone(loaders):
+    more = {"ngram": (Decoder(), always("A B A A")), "joint": (Search(), always("A"))}
+    found = count(loaders, points(2, 1), **more)
     assert rates(found, "ngram") == {"1": 0.0, "2": 0.0}
     assert rates(found, "joint") == {"2": 75.0}
     assert [row["decoder"] for row in found.rows if row["split"] == "dev"] == [
@@ -100,26 +130,25 @@ def test_the_joint_search_runs_at_the_trained_count_alone(loaders):
 
 
 def test_audio_that_cannot_be_read_counts_as_deletions():
-    loaders = {"dev": [batch("a", "b", unreadable=("b",))]}
-    found = evaluate(Model(), loaders, TOKENIZER, [3], Fixed(3), progressbar=False)
+    found = count({"dev": [batch("a", "b", unreadable=("b",))]}, points(3))
     assert rates(found) == {"3": 50.0}
     assert [row["hypothesis"] for row in found.hypotheses] == ["A B A A", ""]
 
 
 def test_counts_by_block(loaders):
-    model, policy = Model(), Fixed(2)
-    evaluate(model, loaders, TOKENIZER, [{"low": 1, "high": 3}, 2], policy, progressbar=False)
-    assert model.asked[:2] == [{"low": 1, "high": 3}] * 2
+    model, schedule = Model(), bicycle(2, 2, 2, 2)
+    asked = {"phonetic": 1, "linguistic": 3}
+    found = count(loaders, points(None, asked, schedule=schedule), model)
+    assert [depth.schedule.loops for depth in model.asked[:2]] == [asked] * 2
+    assert {row["depth"] for row in found.rows} == {6}
 
 
 def test_counts_by_utterance(loaders):
     model = Model()
-    found = evaluate(
-        model, loaders, TOKENIZER, [1], Proportional(2, max_seconds=10.0), progressbar=False
-    )
+    found = count(loaders, points(2, 1, policy=Proportional(max_seconds=10.0)), model)
     # rows of 5 and 10 s, then one of 5 s
-    assert [asked.tolist() for asked in model.asked if torch.is_tensor(asked)][:2] == [[1, 2], [1]]
-    assert rates(found)["2"] == pytest.approx(100 * 5 / 12)
+    assert [depth.by_row("recurrent") or depth.loops for depth in model.asked[2:4]] == [(1, 2), 1]
+    assert rates(found)["1-2"] == pytest.approx(100 * 5 / 12)
 
 
 def test_the_time_factor_is_of_forward_pass_and_decoder(loaders):
@@ -130,14 +159,12 @@ def test_the_time_factor_is_of_forward_pass_and_decoder(loaders):
         time.sleep(0.05)
         return forward(*args, **options)
 
-    def ngram(log_probs, frames):
+    def ngram(outputs):
         time.sleep(0.1)
-        return [[]] * len(frames)
+        return [[]] * len(outputs.frames)
 
     model.forward = slow
-    found = evaluate(
-        model, {"test": loaders["test"]}, TOKENIZER, [1], Fixed(1), ngram, progressbar=False
-    )
+    found = count({"test": loaders["test"]}, points(1), model, ngram=(Decoder(), ngram))
     rtf = {row["decoder"]: row["rtf"] for row in found.rows}
     assert rtf["greedy"] >= 0.05 / 15  # 15 s of audio in the batch
     assert rtf["ngram"] >= 0.15 / 15

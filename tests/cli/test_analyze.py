@@ -1,4 +1,4 @@
-"""``analyse similarity``, as typed, on a results folder."""
+"""``analyze similarity`` on a results folder, from the command line."""
 
 import json
 
@@ -13,7 +13,7 @@ def similarity(trained, tmp_path, capsys):
 
     def run(*options):
         folder = ["--output_folder", str(tmp_path)]
-        code = main(["analyse", "similarity", str(trained), *options, *folder])
+        code = main(["analyze", "similarity", str(trained), *options, *folder])
         return code, *capsys.readouterr()
 
     return run

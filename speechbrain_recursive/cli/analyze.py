@@ -1,20 +1,21 @@
-"""``analyse``: looks into encoders and their errors."""
+"""``analyze``: similarity of layers, and where two runs differ."""
 
 import json
+from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
 from speechbrain_recursive.cli.compare import add_bins
 from speechbrain_recursive.errors import UserError
 
 
-def add(commands):
+def add(commands: _SubParsersAction) -> None:
     """Add the command to argparse's subparsers."""
     parser = commands.add_parser(
-        "analyse", help="layer similarity; where one run is better than another"
+        "analyze", aliases=["analyse"], help="layer similarity; where one run is better than another"
     )
     analyses = parser.add_subparsers(dest="analysis", required=True)
     alike = analyses.add_parser(
-        "similarity", help="how alike layers are, and which could be one recurrent block"
+        "similarity", help="similarity of layers, and a recurrent block that could replace some of them"
     )
     alike.add_argument("model", help="results folder, or name or folder of a Hugging Face Whisper model")
     alike.add_argument(
@@ -23,25 +24,29 @@ def add(commands):
         help="manifest, folder of audio or audio file (default: the results folder's first dev set)",
     )
     alike.add_argument(
-        "--utterances", type=int, default=100, help="how many at most, spread evenly (default: 100)"
+        "--utterances", type=int, default=100, help="maximum number, evenly spaced (default: 100)"
     )
     alike.add_argument("--loops", type=int, help="loop count (default: the one trained for)")
     alike.add_argument(
         "--saving",
         type=float,
         default=0.5,
-        help="share of the layers' parameters to save (default: 0.5)",
+        help="fraction of the layers' parameters to save (default: 0.5)",
     )
-    alike.add_argument("--max_loops", type=int, default=5, help="most loops to propose (default: 5)")
+    alike.add_argument(
+        "--max_loops", type=int, default=5, help="maximum number of loops to propose (default: 5)"
+    )
     alike.add_argument("--device", default="cpu")
     alike.add_argument(
-        "--output_folder", metavar="FOLDER", help="default: the results folder, or here for Whisper"
+        "--output_folder",
+        metavar="FOLDER",
+        help="default: the results folder; for Whisper, the working directory",
     )
     alike.set_defaults(run=_similarity)
     add_bins(analyses)
 
 
-def _similarity(arguments, _):
+def _similarity(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.analysis.plots import similarity_map
     from speechbrain_recursive.analysis.similarity import (
         layer_similarity,
@@ -55,8 +60,10 @@ def _similarity(arguments, _):
     layers = open_layers(arguments.model, arguments.loops, arguments.device)
     source = arguments.audio or layers.audio
     if source is None:
-        raise UserError(f"--audio is needed: {arguments.model} comes with no audio of its own")
-    recurrent_shapes(len(layers.labels), arguments.saving, arguments.max_loops)  # or fails at once
+        raise UserError(f"--audio is needed: {arguments.model} has no audio of its own")
+    recurrent_shapes(
+        len(layers.labels), arguments.saving, arguments.max_loops
+    )  # fails before the layers run
     files = find_audio(source, arguments.utterances)
     similarity = layer_similarity(layer_outputs(layers, files))
     folder = Path(arguments.output_folder or (arguments.model if layers.audio else "."))

@@ -1,0 +1,253 @@
+"""YAML text and trees: parsing, merging, writing.
+
+One rule merges a file with its bases and the command line with the file, at every level:
+
+- A plain mapping merges into the mapping that is there. That is a plain mapping or the arguments of a
+  tagged object (``!new:``, ``!name:``, ``!apply:``), which keeps its tag.
+- ``!remove`` removes the key, which must exist.
+- Any other value replaces what is there: a list, a number, a tagged value (even one with the same tag).
+
+A plain mapping cannot merge into a reference or into positional arguments, so that is an error.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, merge_attrib
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
+
+from speechbrain_recursive.errors import UserError, one_line
+
+Overrides = str | Sequence[str] | Mapping[str, Any] | None
+
+_OBJECTS = ("!new:", "!name:", "!apply:")
+
+
+def parse(text: str, repeats: bool = False) -> Any:
+    """Parse YAML text. Tags are kept, comments are not.
+
+    Arguments
+    ---------
+    text : str
+        One YAML document.
+    repeats : bool
+        Whether a top-level key may be repeated; the last one wins.
+
+    Returns
+    -------
+    dict, list or scalar
+        The document; None if it is empty.
+
+    Raises
+    ------
+    ruamel.yaml.error.YAMLError
+        If the text is not valid YAML.
+
+    Example
+    -------
+    >>> dict(parse("loops: 1\\nloops: 2", repeats=True))
+    {'loops': 2}
+    """
+    yaml = YAML()
+    node = yaml.compose(
+        re.sub(r"!remove(?=[,}])", "!remove ", text)
+    )  # {a: !remove} is valid in YAML 1.2
+    if node is None:
+        return None
+    _normalize(node)
+    if repeats and isinstance(node, MappingNode):
+        node.value = list({key.value: (key, value) for key, value in node.value}.values())
+    return yaml.constructor.construct_document(node)
+
+
+def yaml_error(error: YAMLError) -> str:
+    """What is wrong with a text that is no valid YAML, and in which line."""
+    if isinstance(error, MarkedYAMLError):
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return one_line(error)
+
+
+def _normalize(node: Node) -> None:
+    """Drop comments and names of anchors, which are valid in one file only; shared nodes stay shared.
+
+    Flow style is kept for plain scalars alone: ruamel.yaml writes ``[!new:X {a: 1}]``, which a resolved
+    reference can also lead to, without its braces, and reads that as an object without arguments.
+    """
+    node.anchor = node.comment = None
+    if isinstance(node, CollectionNode):
+        pairs = isinstance(node, MappingNode)
+        children = [child for pair in node.value for child in pair] if pairs else node.value
+        if any(isinstance(child, CollectionNode) or child.tag.startswith("!") for child in children):
+            node.flow_style = False
+        for child in children:
+            _normalize(child)
+
+
+def parse_overrides(overrides: Overrides) -> Mapping[str, Any]:
+    """Parse overrides by top-level key.
+
+    Arguments
+    ---------
+    overrides : str, list of str or dict, optional
+        YAML text, as SpeechBrain makes it of a command line; or the words of a command line, which are
+        pairs of ``--key value`` or ``--key=value``, with values in YAML; or values by key. Of a key
+        that is repeated the last value counts.
+
+    Returns
+    -------
+    dict
+        Values by key, with the tags of HyperPyYAML.
+
+    Raises
+    ------
+    UserError
+        If the words are not such pairs, or the text is not valid YAML.
+
+    Example
+    -------
+    >>> dict(parse_overrides(["--loops=8", "--seed", "1", "--seed", "2"]))
+    {'loops': 8, 'seed': 2}
+    """
+    if overrides is None or isinstance(overrides, Mapping):
+        return overrides or {}
+    text = overrides if isinstance(overrides, str) else _as_text(overrides)
+    try:
+        tree = parse(text, repeats=True) or {}
+    except YAMLError as error:
+        raise UserError(f"the overrides are no valid YAML: {yaml_error(error)}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"overrides are pairs of --key value, not: {text}")
+    return tree
+
+
+def _as_text(words: Sequence[str]) -> str:
+    lines, rest = [], list(words)
+    while rest:
+        key, equals, value = rest.pop(0).partition("=")
+        if not key.startswith("--") or not (equals or rest):
+            raise UserError(f"overrides are pairs of --key value, not: {' '.join(words)}")
+        lines.append(f"{key[2:]}: {value if equals else rest.pop(0)}")
+    return "\n".join(lines)
+
+
+def dump(tree: Mapping[str, Any]) -> str:
+    """Write a tree as YAML text.
+
+    Arguments
+    ---------
+    tree : dict
+        From :func:`parse` or :func:`merge_trees`.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> dump(parse("steps: !ref <epochs> * 10"))
+    'steps: !ref <epochs> * 10\\n'
+    """
+    text = io.StringIO()
+    YAML().dump(tree, text)
+    return text.getvalue()
+
+
+def merge_trees(
+    tree: Mapping[str, Any], changes: Mapping[str, Any], path: str | Path, above: str = ""
+) -> Mapping[str, Any]:
+    """Merge changes into a tree by the rule that the module describes.
+
+    Arguments
+    ---------
+    tree : dict
+        From :func:`parse`; it is not modified.
+    changes : dict
+        What to change, by key.
+    path : str or pathlib.Path
+        The file that error messages name.
+    above : str
+        The key that `tree` stands under.
+
+    Returns
+    -------
+    dict
+        The tree with the changes.
+
+    Raises
+    ------
+    UserError
+        If a key to remove does not exist, or a mapping meets what it cannot merge into.
+
+    Example
+    -------
+    >>> base = parse("optimizer: !name:torch.optim.AdamW {lr: 0.1, eps: 1.0}")
+    >>> print(dump(merge_trees(base, parse("optimizer: {lr: 0.2, eps: !remove}"), "a.yaml")), end="")
+    optimizer: !name:torch.optim.AdamW {lr: 0.2}
+    """
+    merged = tree.copy()
+    vars(merged).pop(merge_attrib, None)  # the copy already holds what `<<` brings
+    for key, value in changes.items():
+        here = f"{above}[{key}]" if above else str(key)
+        if tag(value) != "!remove":
+            merged[key] = _merge_values(merged.get(key), value, path, here)
+        elif key in merged:
+            del merged[key]
+        else:
+            raise UserError(f"{path}: there is no key '{here}' to remove")
+    return merged
+
+
+def _merge_values(old: Any, new: Any, path: str | Path, key: str) -> Any:
+    if not isinstance(new, Mapping):
+        return new
+    if tag(new) is None:
+        if tag(old, default="").startswith(_OBJECTS) and getattr(old, "value", None) == "":
+            no_arguments = CommentedMap()
+            no_arguments.yaml_set_ctag(old.tag)
+            old = no_arguments
+        if isinstance(old, Mapping):
+            return merge_trees(old, new, path, key)
+        if tag(old) not in (None, "!PLACEHOLDER"):
+            what = f"{tag(old)} {getattr(old, 'value', '')}".strip()
+            raise UserError(f"{path}: a plain mapping cannot merge into '{key}', which is {what}")
+    merge_trees(CommentedMap(), new, path, key)  # there is nothing to remove from
+    return new
+
+
+def tag(value: Any, default: str | None = None) -> str | None:
+    """The tag of a value, such as ``"!ref"``; `default` if it has none."""
+    return getattr(getattr(value, "tag", None), "value", None) or default
+
+
+def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """All references below a node.
+
+    Arguments
+    ---------
+    node : dict, list or scalar
+        From :func:`parse`.
+    key : str
+        The key of the node.
+
+    Yields
+    ------
+    str
+        The key that holds the reference.
+    str
+        The text of the reference.
+
+    Example
+    -------
+    >>> list(references(parse("a: {b: [1, !ref <c> + 1]}")))
+    [('a[b][1]', '<c> + 1')]
+    """
+    if isinstance(node, Mapping | list):
+        for name, child in node.items() if isinstance(node, Mapping) else enumerate(node):
+            yield from references(child, f"{key}[{name}]" if key else str(name))
+    elif tag(node) in ("!ref", "!copy"):
+        yield key, node.value
