@@ -174,20 +174,11 @@ class Schedule:
         -------
         tuple of int
         """
-        start, block = self._find(name)
-        width = len(block.layers)
-        return tuple(start + loop * width - 1 for loop in range(every, block.loops + 1, every))
-
-    def after(self, name: str) -> "Schedule":
-        """Return the blocks behind a block as a schedule, which may be empty."""
-        position = self.blocks.index(self._find(name)[1])
-        return Schedule(self.blocks[position + 1 :])
-
-    def _find(self, name):
         start = 0
         for block in self.blocks:
             if block.name == name:
-                return start, block
+                loops = range(every, block.loops + 1, every)
+                return tuple(start + loop * len(block.layers) - 1 for loop in loops)
             start += len(block)
         raise ValueError(f"no block '{name}'; there is {', '.join(b.name for b in self.blocks)}")
 
