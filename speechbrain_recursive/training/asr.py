@@ -12,7 +12,7 @@ from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
 from speechbrain_recursive.analysis.report import environment, write_report
 from speechbrain_recursive.analysis.wer import error_rate
-from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_loader
+from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.decoder import Setting
@@ -22,8 +22,7 @@ from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
-from speechbrain_recursive.training.distributed import shard
-from speechbrain_recursive.training.evaluation import Point, evaluate
+from speechbrain_recursive.training.evaluation import Point, durations, evaluate
 from speechbrain_recursive.training.task import Task
 
 
@@ -80,23 +79,16 @@ class ASR(Task):
         self.dynamic_chunks = dynamic_chunks
         self.compile_layers = compile_layers
 
+    eval_limit = "eval_batch_seconds"
+
+    def dataset(self, manifests, tokenizer, hparams):
+        """Audio and transcripts."""
+        return make_dataset(manifests, tokenizer, hparams["sample_rate"])
+
     def loaders(self, hparams, manifests, tokenizer):
-        """Make batches that are limited by padded seconds; see :class:`Task`."""
-        corpus, rate = hparams["corpus"], hparams["sample_rate"]
-        self.train_manifests = [manifests[split] for split in corpus.train_splits]
-
-        def dataset(splits):
-            return make_dataset([manifests[split] for split in splits], tokenizer, rate)
-
-        workers = {"num_workers": hparams["num_workers"]}
-        most = hparams["max_batch_examples"]
-        limit, eval_limit = hparams["max_batch_seconds"], hparams["eval_batch_seconds"]
-        train = dataset(corpus.train_splits)
-        return (
-            train_loader(train, limit, hparams["seed"], most, **shard(), **workers),
-            eval_loader(dataset(corpus.dev_splits), eval_limit, **workers),
-            {s: eval_loader(dataset([s]), eval_limit, **workers) for s in corpus.test_splits},
-        )
+        """Make the batches, and remember what n-grams are estimated from; see :class:`Task`."""
+        self.train_manifests = [manifests[split] for split in hparams["corpus"].train_splits]
+        return super().loaders(hparams, manifests, tokenizer)
 
     def setup(self, brain):
         """Try decoders, teachers and the model, so that what cannot work fails before training."""
@@ -120,9 +112,7 @@ class ASR(Task):
     def forward(self, batch, training):
         """Run model and teachers: in training at the policy's depth, on augmented features."""
         model, brain = self.model, self.brain
-        wavs, wav_lens = batch.sig
-        seconds = (torch.round(wav_lens.double() * wavs.shape[1]) / model.sample_rate).tolist()
-        batch = batch.to(brain.device)
+        seconds, batch = durations(batch.sig, model.sample_rate), batch.to(brain.device)
         if training:
             depth = self.policy(model.schedule, brain.optimizer_step, brain.total_steps, seconds)
         else:
@@ -161,16 +151,12 @@ class ASR(Task):
     def report(self, loaders, command):
         """Decode test sets at every depth and write the report; see :class:`Task`."""
         hparams, model, schedule = self.brain.hparams, self.model.eval(), self.model.schedule
-        points = {}
-        for depth in map(model.depth, self.eval_loops):
-            points[str(depth)] = Point(depth, lambda _, depth=depth: depth)
-        label = self.policy.label(schedule)
-        of_batch = partial(self.policy.at_inference, schedule)
-        points[label] = Point(Depth(schedule), of_batch, trained=True)
         points = {
-            name: point._replace(supervised=point.trained or self._supervises(point.depth))
-            for name, point in points.items()
+            str(depth): Point(depth, lambda _, depth=depth: depth, False, self._supervises(depth))
+            for depth in map(model.depth, self.eval_loops)
         }
+        of_batch = partial(self.policy.at_inference, schedule)
+        points[self.policy.label(schedule)] = Point(Depth(schedule), of_batch, True, True)
         found = evaluate(
             model,
             loaders,
