@@ -3,10 +3,10 @@
     git worktree add ../before COMMIT
     python benchmarks/checkouts.py ../before [--recipe hparams/mini.yaml]
 
-Each checkout trains its own LibriSpeech recipe in a process of its own, on one synthetic corpus with one
-seed, so that both see the same batches. The processes take turns, batch by batch. The benchmark prints the ratio of the
-times of a training step, this checkout to the other, and the peak memory of the steps, each beyond what the
-process held before.
+Each checkout trains its own LibriSpeech recipe in a process of its own, on one synthetic corpus with
+one seed, so that both see the same batches. The processes take turns, batch by batch. The benchmark
+prints the ratio of the times of a training step, this checkout to the other, and the peak memory of the
+steps, beyond what each process held before.
 """
 
 import argparse
@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parents[1]
 
 
 def train(checkout, recipe, data_folder, output_folder, address):
-    """Train in this process: wait for a word before each batch, send seconds and peak memory after it."""
+    """Train, waiting for a word before each batch; send its seconds and the peak memory after it."""
     from speechbrain_recursive.training.brain import Brain
 
     assert checkout in Path(sys.modules[Brain.__module__].__file__).parents
@@ -54,7 +54,7 @@ def train(checkout, recipe, data_folder, output_folder, address):
 
 
 def start(listener, checkout, recipe, data_folder, output_folder):
-    """Start :func:`train` in a process that imports ``checkout``; returns its channel and the process."""
+    """Start :func:`train` in a process that imports ``checkout``; return its channel and it."""
     environment = os.environ | {"PYTHONPATH": f"{checkout}"}
     words = [checkout, recipe, data_folder, output_folder, listener.address]
     log = open(f"{output_folder}.log", "w")  # noqa: SIM115 (the process writes to it)

@@ -1,8 +1,11 @@
 """The task of speech recognition: batches, forward pass, dev error and test report."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import speechbrain as sb
 import torch
@@ -15,7 +18,7 @@ from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.tokenizers import load_tokenizer
-from speechbrain_recursive.decoding.decoder import Setting
+from speechbrain_recursive.decoding.decoder import Decoder, Setting
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.hparams import load_trained
@@ -24,8 +27,10 @@ from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
 from speechbrain_recursive.training.evaluation import Point, durations, evaluate
 from speechbrain_recursive.training.task import Task
+from speechbrain_recursive.training.teachers import Teacher
 
 
+@dataclass(eq=False)
 class ASR(Task):
     """Trains an ASR model at the depths of a policy and reports it at all depths that are asked for.
 
@@ -55,29 +60,21 @@ class ASR(Task):
         If there is no decoder of the name ``dev_decoder``, or ``eval_loops`` is not a list.
     """
 
-    def __init__(
-        self,
-        decoders,
-        dev_decoder,
-        eval_loops=(),
-        loop_policy=None,
-        teachers=None,
-        fea_augment=None,
-        dynamic_chunks=None,
-        compile_layers=False,
-    ):
-        if dev_decoder not in decoders:
-            raise UserError(f"dev_decoder: {dev_decoder} is none of {', '.join(decoders)}")
-        if not isinstance(eval_loops, (list, tuple)):
-            raise UserError(f"eval_loops is a list, such as [3, 5], not {eval_loops!r}")
-        self.decoders = dict(decoders)
-        self.dev_decoder = dev_decoder
-        self.eval_loops = list(eval_loops)
-        self.policy = loop_policy or LoopPolicy()
-        self.teachers = dict(teachers or {})
-        self.fea_augment = fea_augment
-        self.dynamic_chunks = dynamic_chunks
-        self.compile_layers = compile_layers
+    decoders: Mapping[str, Decoder]
+    dev_decoder: str
+    eval_loops: Sequence[Any] = ()
+    loop_policy: LoopPolicy | None = None
+    teachers: Mapping[str, Teacher] = field(default_factory=dict)
+    fea_augment: Callable | None = None
+    dynamic_chunks: Callable | None = None
+    compile_layers: bool = False
+
+    def __post_init__(self):
+        if self.dev_decoder not in self.decoders:
+            raise UserError(f"dev_decoder: {self.dev_decoder} is none of {', '.join(self.decoders)}")
+        if not isinstance(self.eval_loops, (list, tuple)):
+            raise UserError(f"eval_loops is a list, such as [3, 5], not {self.eval_loops!r}")
+        self.policy = self.loop_policy or LoopPolicy()
 
     eval_limit = "eval_batch_seconds"
 
@@ -196,12 +193,11 @@ class ASR(Task):
             {} if self.tokenizer.bos is None else {"tokens_bos": torch.ones_like(silence[:, :2]).long()}
         )
         chunks = DynChunkTrainConfig(chunk_size=8) if self.dynamic_chunks else None
-        tries = {"the model cannot run": [], "eval_loops": self.eval_loops}
-        for what, requests in tries.items():
+        for what, requests in (("the model cannot run", []), ("eval_loops", self.eval_loops)):
             try:
-                depths = [self.policy.at_inference(model.schedule, [1.0]), *map(model.depth, requests)]
-                depth = max(depths, key=len)
-                wanted = needs(depths[0]) if depth == depths[0] else Request()
+                trained = self.policy.at_inference(model.schedule, [1.0])
+                depth = max([trained, *map(model.depth, requests)], key=len)
+                wanted = needs(trained) if depth == trained else Request()
                 for decoder in self.decoders.values():
                     wanted |= decoder.request
                 model(silence, second, targets, depth, wanted, dynchunktrain_config=chunks)

@@ -19,7 +19,7 @@ class Teacher(ABC):
     They run without gradient and are neither trained, nor saved with checkpoints, nor published.
     """
 
-    def setup(self, tokenizer: Any, device: torch.device | str) -> None:
+    def setup(self, tokenizer: Any, device: torch.device | str) -> None:  # noqa: B027 (optional)
         """Load what is needed, in eval mode, once before training."""
 
     @abstractmethod
