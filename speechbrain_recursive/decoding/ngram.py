@@ -43,15 +43,15 @@ def check_order(order: int, least: int = 1) -> None:
         raise UserError(f"n-gram order {order}: must be {least} to {MAX_ORDER}")
 
 
-def estimate_ngram(text: str | Path | Iterable[str], arpa: str | Path, order: int = 4) -> Path:
+def estimate_ngram(text: Iterable[str], arpa: str | Path, order: int = 4) -> Path:
     """Estimate an n-gram with interpolated modified Kneser-Ney smoothing.
 
     Runs ``lmplz --discount_fallback`` if it is on the PATH, otherwise the same estimate in NumPy.
 
     Arguments
     ---------
-    text : str, Path or iterable of str
-        A text file with one sentence per line, or the sentences. Words are separated by spaces.
+    text : iterable of str
+        The sentences. Words are separated by spaces.
     arpa : str or Path
         The ARPA file to write. Its folder is created if it is missing.
     order : int
@@ -65,8 +65,8 @@ def estimate_ngram(text: str | Path | Iterable[str], arpa: str | Path, order: in
     Raises
     ------
     UserError
-        If the text is missing, is empty, or contains one of the words that mark sentences, or if the
-        order is out of range.
+        If the text is empty or contains one of the words that mark sentences, or if the order is out of
+        range.
 
     Example
     -------
@@ -77,46 +77,33 @@ def estimate_ngram(text: str | Path | Iterable[str], arpa: str | Path, order: in
     ngram 1=5
     """
     check_order(order)
-    if isinstance(text, (str, Path)) and not Path(text).is_file():
-        raise UserError(f"no text to estimate an n-gram from at {text}")
     arpa = Path(arpa)
     arpa.parent.mkdir(parents=True, exist_ok=True)
     part = arpa.with_name(f"{arpa.name}.{os.getpid()}.part")  # processes may estimate at once
     lmplz = shutil.which("lmplz")
     if lmplz:
-        _run_lmplz(lmplz, _sentences(text), part, order)
+        _run_lmplz(lmplz, _words(text), part, order)
     else:
         with open(part, "w", encoding="utf-8", newline="\n") as file:
-            write_arpa(file, *kneser_ney(_sentences(text), order))
+            write_arpa(file, *kneser_ney(_words(text), order))
     os.replace(part, arpa)
     return arpa
 
 
-def _sentences(text):
-    """The words of each line of a file or of each string, split as lmplz splits them."""
-    if not isinstance(text, (str, Path)):
-        yield from _words(text, "the text")
-        return
-    with open(text, encoding="utf-8", newline="\n") as lines:
-        try:
-            yield from _words(lines, text)
-        except UnicodeDecodeError as error:
-            raise UserError(f"{text} is not UTF-8 text ({error.reason})") from None
-
-
-def _words(lines, name):
+def _words(text):
+    """The words of each sentence, split as lmplz splits them."""
     empty = True
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text, 1):
         words = [word for word in re.split("[\0\t\r\n ]", line) if word]
         for special in (UNK, BOS, EOS):
             if special in words:
                 raise UserError(
-                    f"{name}, line {number}: {special} marks sentences in an n-gram; remove it"
+                    f"line {number} of the n-gram's text: {special} marks sentences; remove it"
                 )
         empty = empty and not words
         yield words
     if empty:
-        raise UserError(f"{name} holds no words to estimate an n-gram from")
+        raise UserError("the text holds no words to estimate an n-gram from")
 
 
 def _run_lmplz(lmplz, sentences, arpa, order):
