@@ -167,7 +167,10 @@ def kneser_ney(sentences: Iterable[Sequence[str]], order: int) -> tuple[list[str
             adjusted = np.where(grams.starts, adjusted, before)
         if n == 0:
             adjusted = np.where(grams.starts, 0, adjusted)
-        discount = _discounts(_as_lmplz_sees(adjusted, grams, n + 1 < order))[np.minimum(adjusted, 3)]
+        seen = adjusted.copy()
+        if n + 1 < order and grams.last >= 0:  # lmplz counts the last of them by its occurrences
+            seen[grams.last] = grams.count[grams.last]
+        discount = _discounts(seen)[np.minimum(adjusted, 3)]
         total = np.bincount(grams.prefix, adjusted, len(lower)) + 1e-300  # contexts that nothing follows
         mass = np.bincount(grams.prefix, discount, len(lower)) / total
         prob = (adjusted - discount) / total[grams.prefix] + mass[grams.prefix] * lower[grams.suffix]
@@ -178,13 +181,6 @@ def kneser_ney(sentences: Iterable[Sequence[str]], order: int) -> tuple[list[str
             orders[n - 1].backoff = _log10(np.where(followed, mass, 1.0))
         grams.log_prob, lower = np.minimum(_log10(prob), 0.0), prob
     return list(vocabulary), orders
-
-
-def _as_lmplz_sees(adjusted, grams, lower):
-    """Counts for the discounts; below the highest order lmplz counts its last n-gram by occurrences."""
-    if not lower or grams.last < 0:
-        return adjusted
-    return np.where(np.arange(len(adjusted)) == grams.last, grams.count, adjusted)
 
 
 def _log10(value):
@@ -200,10 +196,8 @@ def _count(text, n_words, order):
     )
     nothing = np.zeros(n_words, dtype=np.int64)
     here = text  # index of the n-gram that ends at each position
-    words = np.arange(n_words)
-    orders = [
-        Grams(nothing, nothing, words, np.bincount(text, minlength=n_words), words == 1, n_words - 1)
-    ]
+    words, counts = np.arange(n_words), np.bincount(text, minlength=n_words)
+    orders = [Grams(nothing, nothing, words, counts, words == 1, n_words - 1)]
     for n in range(2, order + 1):
         ends = np.flatnonzero(np.arange(len(text)) - start >= n - 1)
         keys = here[ends - 1] * n_words + text[ends]
