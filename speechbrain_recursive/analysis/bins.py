@@ -1,6 +1,5 @@
 """Compares two runs by bins of utterances: by the first run's error rate, by reference length."""
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -50,9 +49,9 @@ def compare_by_bins(pair: Pair) -> dict[str, list[dict]]:
     first, second = error_rate(pair.first), error_rate(pair.second)
     counts = np.array([first.errors, second.errors, first.lengths])
     counts = counts[:, counts[2] > 0]
-    names = ["0", *_ranges(ERROR_EDGES, str)]
+    names = ["0", *_ranges(ERROR_EDGES, 0)]
     by_error = np.searchsorted(ERROR_EDGES, 100.0 * counts[0] / counts[2])
-    lengths = _ranges((0, *LENGTH_EDGES), lambda edge: str(edge + 1))
+    lengths = _ranges((0, *LENGTH_EDGES), 1)
     by_length = np.searchsorted(LENGTH_EDGES, counts[2])
     return {"error": _rows(counts, by_error, names), "length": _rows(counts, by_length, lengths)}
 
@@ -86,9 +85,9 @@ def bins_table(rows: list[dict], title: str, metric: str) -> str:
     return markdown_table(head, lines)
 
 
-def _ranges(edges: tuple[int, ...], lowest: Callable[[int], str]) -> list[str]:
-    """Names of the bins between the edges and above the last."""
-    return [f"{lowest(low)}-{high}" for low, high in pairwise(edges)] + [f"> {edges[-1]}"]
+def _ranges(edges: tuple[int, ...], step: int) -> list[str]:
+    """Names of the bins between the edges, from ``step`` above the lower one, and above the last."""
+    return [f"{low + step}-{high}" for low, high in pairwise(edges)] + [f"> {edges[-1]}"]
 
 
 def _rows(counts: np.ndarray, bins: np.ndarray, names: list[str]) -> list[dict]:
