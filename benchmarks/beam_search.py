@@ -1,10 +1,10 @@
-"""Our CTC beam search with a KenLM beside SpeechBrain's ``CTCBeamSearcher``: same input, width, weights.
+"""Compare our CTC beam search with SpeechBrain's ``CTCBeamSearcher``: same input, n-gram and weights.
 
     python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini
     python benchmarks/beam_search.py          # synthetic log-posteriors, no model needed
 
-Both decode the whole set in turn, the order alternating, each with its own defaults where the two have
-no setting in common. Needs ``pygtrie``, which SpeechBrain's KenLM scorer imports.
+The two decode the whole set alternately. Settings that they do not share keep their defaults. Needs
+``pygtrie``, which SpeechBrain's KenLM scorer imports.
 """
 
 import argparse
@@ -18,18 +18,19 @@ from pairs import median_ratio, time_pairs
 from speechbrain.decoders.ctc import CTCBeamSearcher
 
 from speechbrain_recursive.analysis.wer import error_rate
+from speechbrain_recursive.data.characters import CharacterTokenizer
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
 from speechbrain_recursive.data.grammar import sentences
-from speechbrain_recursive.data.tokenizers import CharacterTokenizer, load_tokenizer
+from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.beam import NgramBeam
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.decoding.ngram import estimate_ngram
-from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.inference.opening import open_asr
 
 
 @torch.no_grad()
 def load_log_probs(folder):
-    """Log-posteriors of a finished run's first test set, at the loop count trained for.
+    """Compute the log-posteriors of a finished run's first test set, at the model's own depth.
 
     Arguments
     ---------
@@ -39,12 +40,12 @@ def load_log_probs(folder):
     Returns
     -------
     list of dict, object, Path
-        Utterances with id (str), log_probs [T, V] and reference (str); tokenizer; ARPA file.
+        Utterances with id (str), log_probs [T, V] and reference (str); tokenizer; n-gram file.
     """
     folder = Path(folder)
-    model, hparams = load_trained(folder)
+    model, hparams = open_asr(folder)
     tokenizer = load_tokenizer(folder / "tokenizer.json")
-    manifest = folder / "manifests" / f"{hparams['test_splits'][0]}.csv"
+    manifest = folder / "manifests" / f"{hparams['corpus'].test_splits[0]}.csv"
     utterances = []
     for batch in eval_loader(make_dataset([manifest], tokenizer)):
         outputs = model(*batch.sig)
@@ -52,24 +53,24 @@ def load_log_probs(folder):
             batch.id, outputs.log_probs, outputs.frames, batch.wrd, strict=True
         ):
             utterances.append({"id": name, "log_probs": rows[:count].clone(), "reference": words})
-    return utterances, tokenizer, hparams["ngram"] or folder / "ngram.arpa"
+    return utterances, tokenizer, hparams["decoders"]["ngram"].ngram or folder / "ngram.arpa"
 
 
 def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
-    """Log-posteriors that look trained: one or two frames for a letter, blanks between, some confused.
+    """Draw log-posteriors that look trained: one or two frames per letter with blanks between them.
 
     Arguments
     ---------
     count : int
         Number of utterances.
     folder : str or Path
-        Where the n-gram goes; it is estimated from other sentences of the same grammar.
+        Where the n-gram is written; it is estimated from other sentences of the same grammar.
     confusion : float
-        Part of the letters that another letter rivals.
+        Fraction of frames in which another letter is as likely as the right one.
     noise : float
         Standard deviation of the logits.
     peak : float
-        Logit of the letter that is spoken.
+        Added to the logit of the right letter.
 
     Returns
     -------
@@ -94,29 +95,25 @@ def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
     return utterances, tokenizer, arpa
 
 
-def _outputs(log_probs, frames):
-    return SimpleNamespace(log_probs=log_probs, frames=frames)
-
-
 def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs=7):
     """Decode all utterances with both, alternately, and print times and word error rates.
 
     Arguments
     ---------
     utterances : iterable of dict
-        id (str), log_probs [T, V], reference (str).
+        Each with id (str), log_probs [T, V] and reference (str).
     tokenizer : object
-        Of the model that gave the log-posteriors.
+        Tokenizer of the model that computed the log-posteriors.
     arpa : str or Path
         Word n-gram.
     width : int
-        Beam width of both.
+        Beam width.
     weight : float
-        N-gram weight of both.
+        Weight of the n-gram.
     bonus : float
-        Word bonus of both.
+        Word bonus.
     pairs : int
-        How often the utterances are decoded by each, at least 6.
+        How often each of the two decodes all utterances, at least 6.
 
     Returns
     -------
@@ -124,9 +121,8 @@ def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs
         SpeechBrain's time over ours; WER of ``ours``, ``SpeechBrain`` and ``greedy``.
     """
     utterances = list(utterances)
-    beam = NgramBeam(arpa, width=width, weight=weight, bonus=bonus).build(
-        SimpleNamespace(tokenizer=tokenizer)
-    )
+    decoder = NgramBeam(arpa, width=width, weight=weight, bonus=bonus)
+    beam = decoder.build(SimpleNamespace(tokenizer=tokenizer))
     stock = CTCBeamSearcher(
         blank_index=tokenizer.blank,
         vocab_list=tokenizer.pieces,
@@ -144,7 +140,12 @@ def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs
         ]
 
     def ours():
-        decode("ours", lambda *each: tokenizer.decode(beam(_outputs(*each))[0]))
+        decode(
+            "ours",
+            lambda log_probs, frames: tokenizer.decode(
+                beam(SimpleNamespace(log_probs=log_probs, frames=frames))[0]
+            ),
+        )
 
     def theirs():
         decode("SpeechBrain", lambda log_probs, frames: stock(log_probs)[0][0].text)
@@ -166,7 +167,7 @@ def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs
 
 
 def word_error_rate(utterances, texts):
-    """WER in percent of one text for each utterance."""
+    """WER in percent of one text per utterance."""
     return error_rate(
         (utterance["id"], utterance["reference"].split(), text.split())
         for utterance, text in zip(utterances, texts, strict=True)

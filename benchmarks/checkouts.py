@@ -3,13 +3,13 @@
     git worktree add ../before COMMIT
     python benchmarks/checkouts.py ../before [--recipe hparams/mini.yaml]
 
-Each checkout trains its own LibriSpeech recipe, in a process of its own, on one synthetic corpus with one seed, so
-that both see the same batches. The processes take turns, batch by batch. Printed are the ratio of the times of a
-training step (this checkout to the other) and the peak memory of the steps, each beyond what the process held before.
+Each checkout trains its own LibriSpeech recipe in a process of its own, on one synthetic corpus with
+one seed, so that both see the same batches. The processes take turns, batch by batch. The benchmark
+prints the ratio of the times of a training step, this checkout to the other, and the peak memory of the
+steps, beyond what each process held before.
 """
 
 import argparse
-import ctypes
 import os
 import runpy
 import statistics
@@ -20,29 +20,28 @@ from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from subprocess import Popen
 
-from pairs import _M_MMAP_THRESHOLD, _status, median_ratio
+from pairs import ResidentPeak, free_at_once, median_ratio
 
 HERE = Path(__file__).resolve().parents[1]
 
 
 def train(checkout, recipe, data_folder, output_folder, address):
-    """Train in this process; before each batch wait for a word, after it send the seconds and the peak memory."""
+    """Train, waiting for a word before each batch; send its seconds and the peak memory after it."""
     from speechbrain_recursive.training.brain import Brain
 
     assert checkout in Path(sys.modules[Brain.__module__].__file__).parents
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**16)  # what is freed goes back at once
-    fit_batch, before = Brain.fit_batch, []
+    free_at_once()
+    fit_batch, peak = Brain.fit_batch, []
     with Client(address) as channel:
 
         def measured(brain, batch):
             if channel.recv() != "step":
                 os._exit(0)
-            if not before:
-                Path("/proc/self/clear_refs").write_text("5")  # forget the peak of setting up
-                before.append(_status("VmRSS"))
+            if not peak:
+                peak.append(ResidentPeak())
             start = time.perf_counter()
             loss = fit_batch(brain, batch)
-            channel.send((time.perf_counter() - start, _status("VmHWM") - before[0]))
+            channel.send((time.perf_counter() - start, peak[0]()))
             return loss
 
         Brain.fit_batch = measured
@@ -55,7 +54,7 @@ def train(checkout, recipe, data_folder, output_folder, address):
 
 
 def start(listener, checkout, recipe, data_folder, output_folder):
-    """Start :func:`train` in a process that imports ``checkout``; returns its channel and the process."""
+    """Start :func:`train` in a process that imports ``checkout``; return its channel and it."""
     environment = os.environ | {"PYTHONPATH": f"{checkout}"}
     words = [checkout, recipe, data_folder, output_folder, listener.address]
     log = open(f"{output_folder}.log", "w")  # noqa: SIM115 (the process writes to it)
@@ -93,9 +92,8 @@ def main(argv=None):
     medians = " and ".join(f"{statistics.median(each):.4f} s" for each in times)
     print(f"{options.recipe}, {options.steps} training steps of ours and of {options.before}")
     print(f"training step: time ratio {median_ratio(*times)}, medians {medians}")
-    print(
-        f"peak memory: {peaks[0] / 2**20:.0f} MiB and {peaks[1] / 2**20:.0f} MiB, ratio {peaks[0] / peaks[1]:.3f}"
-    )
+    sizes = " and ".join(f"{peak / 2**20:.0f} MiB" for peak in peaks)
+    print(f"peak memory: ratio {peaks[0] / peaks[1]:.3f}, {sizes}")
 
 
 if __name__ == "__main__":

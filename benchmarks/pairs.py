@@ -133,9 +133,7 @@ def peak_memory(build: Callable[..., Callable[[], object]], *args) -> int:
 
 
 def _measure(sender, build: Callable, args: tuple):
-    if not torch.cuda.is_available():
-        # glibc: return freed memory at once; otherwise part of the peak would reuse it.
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**16)
+    free_at_once()
     step = build(*args)
     if torch.cuda.is_available():
         _wait()
@@ -145,12 +143,30 @@ def _measure(sender, build: Callable, args: tuple):
         _wait()
         sender.send(torch.cuda.max_memory_allocated() - before)
         return
-    # Linux: reset the peak after building. `ru_maxrss` cannot be reset, and a process inherits it from
-    # its parent.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    peak = ResidentPeak()
     step()
-    sender.send(_status("VmHWM") - before)
+    sender.send(peak())
+
+
+def free_at_once():
+    """Let glibc return freed memory at once; otherwise part of a later peak would reuse it."""
+    if not torch.cuda.is_available():
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**16)
+
+
+class ResidentPeak:
+    """Peak of this process's resident set beyond what it held on construction (Linux).
+
+    ``ru_maxrss`` cannot be reset, and a process inherits it from its parent.
+    """
+
+    def __init__(self):
+        Path("/proc/self/clear_refs").write_text("5")
+        self.before = _status("VmRSS")
+
+    def __call__(self) -> int:
+        """The peak so far, in bytes."""
+        return _status("VmHWM") - self.before
 
 
 def _status(field: str) -> int:

@@ -1,7 +1,5 @@
 """Compares two runs by bins of utterances: by the first run's error rate, by reference length."""
 
-from bisect import bisect_left
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -51,14 +49,11 @@ def compare_by_bins(pair: Pair) -> dict[str, list[dict]]:
     first, second = error_rate(pair.first), error_rate(pair.second)
     counts = np.array([first.errors, second.errors, first.lengths])
     counts = counts[:, counts[2] > 0]
-    names = ["0", *_ranges(ERROR_EDGES, str)]
-    by_error = [names[bisect_left(ERROR_EDGES, 100.0 * e / n)] for e, _, n in counts.T.tolist()]
-    lengths = _ranges((0, *LENGTH_EDGES), lambda edge: str(edge + 1))
-    by_length = [lengths[bisect_left(LENGTH_EDGES, n)] for n in counts[2].tolist()]
-    return {
-        "error": _rows(counts, by_error, names),
-        "length": _rows(counts, by_length, lengths),
-    }
+    names = ["0", *_ranges(ERROR_EDGES, 0)]
+    by_error = np.searchsorted(ERROR_EDGES, 100.0 * counts[0] / counts[2])
+    lengths = _ranges((0, *LENGTH_EDGES), 1)
+    by_length = np.searchsorted(LENGTH_EDGES, counts[2])
+    return {"error": _rows(counts, by_error, names), "length": _rows(counts, by_length, lengths)}
 
 
 def bins_table(rows: list[dict], title: str, metric: str) -> str:
@@ -90,16 +85,16 @@ def bins_table(rows: list[dict], title: str, metric: str) -> str:
     return markdown_table(head, lines)
 
 
-def _ranges(edges: tuple[int, ...], lowest: Callable[[int], str]) -> list[str]:
-    """Names of the bins between the edges and above the last."""
-    return [f"{lowest(low)}-{high}" for low, high in pairwise(edges)] + [f"> {edges[-1]}"]
+def _ranges(edges: tuple[int, ...], step: int) -> list[str]:
+    """Names of the bins between the edges, from ``step`` above the lower one, and above the last."""
+    return [f"{low + step}-{high}" for low, high in pairwise(edges)] + [f"> {edges[-1]}"]
 
 
-def _rows(counts: np.ndarray, bins: list[str], names: list[str]) -> list[dict]:
+def _rows(counts: np.ndarray, bins: np.ndarray, names: list[str]) -> list[dict]:
     """One row per bin; ``counts`` [3, N] holds the errors of both runs and the lengths."""
     rows = []
-    for name in names:
-        chosen = counts[:, np.array(bins) == name]
+    for index, name in enumerate(names):
+        chosen = counts[:, bins == index]
         if not chosen.shape[1]:
             continue
         first, second, tokens = chosen.sum(axis=1).tolist()

@@ -131,14 +131,12 @@ def training_step_activation_bytes(
     return peak_activation_bytes(loss)
 
 
-def _cpu_attention_flops(query, key, value, *args, out_shape=None, **kwargs) -> int:
+def _attention_flops(query, key, value, *_, **__):
     return sdpa_flop_count(query, key, value)
 
 
 # PyTorch's counter knows fused attention on GPUs but not on CPUs, where it would count nothing.
-_CPU_ATTENTION = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention_flops,
-}
+_CPU_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
 
 
 def peak_activation_bytes(loss: Callable[[], torch.Tensor]) -> int:

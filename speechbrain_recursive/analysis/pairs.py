@@ -107,24 +107,24 @@ def read_pairs(
 
 def _pair(runs, split, decoder, labels):
     first, second = (run.pick(split, decoder, n) for run, n in zip(runs, labels, strict=True))
-    for one, other, run in ((first, second, runs[0]), (second, first, runs[1])):
-        alone = sorted(one.keys() - other.keys())
+    here, there = (run.folder for run in runs)
+    for folder, alone in ((here, first.keys() - second.keys()), (there, second.keys() - first.keys())):
         if alone:
             more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
             raise UserError(
-                f"{runs[0].folder} and {runs[1].folder} were tested on different utterances of "
-                f"{split}: only {run.folder} has {alone[0]}{more}"
+                f"{here} and {there} were tested on different utterances of {split}: "
+                f"only {folder} has {min(alone)}{more}"
             )
-    triples = ([], [])
+    triples = []
     for uid, (reference, hypothesis) in first.items():
-        if second[uid][0] != reference:
+        again, other = second[uid]
+        if again != reference:
             raise UserError(
-                f"utterance {uid} of {split} has another reference in {runs[1].folder} than in "
-                f"{runs[0].folder}"
+                f"utterance {uid} of {split} has another reference in {there} than in {here}"
             )
-        for side, text in zip(triples, (hypothesis, second[uid][1]), strict=True):
-            side.append((uid, reference.split(), text.split()))
-    return Pair(split, decoder, labels, runs[0].metric, *triples)
+        words = reference.split()
+        triples.append(((uid, words, hypothesis.split()), (uid, words, other.split())))
+    return Pair(split, decoder, labels, runs[0].metric, *map(list, zip(*triples, strict=True)))
 
 
 def _read(folder):
@@ -140,9 +140,8 @@ def _read(folder):
         metric = "cer" if "cer" in results[0] else "wer"
         return _Run(folder, metric, trained, results[0]["decoder"], found)
     except (KeyError, TypeError, StopIteration) as error:
-        raise UserError(
-            f"{folder}: hypotheses.json and report.json are not what a run writes"
-        ) from error
+        problem = "hypotheses.json and report.json are not what a run writes"
+        raise UserError(f"{folder}: {problem}") from error
 
 
 def _json(path):

@@ -165,9 +165,8 @@ def change_by_bin(panels: dict[str, list[dict]], metric: str, title: str) -> byt
     b'PNG'
     """
     figure = Figure(figsize=(5.0 * len(panels), 4.2), dpi=150, layout="constrained")
-    for axes, (label, rows) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (label, rows) in zip(grid, panels.items(), strict=True):
         change = [row["change"] for row in rows]
         colors = [_COLORS[2] if value <= 0 else _COLORS[1] for value in change]
         axes.bar(range(len(rows)), change, color=colors, width=0.7)

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -104,13 +104,8 @@ def environment() -> dict:
     hardware = f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         hardware += f"; {torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    versions = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return {"hardware": hardware, "versions": versions}
+    versions = {library: version(library) for library in _LIBRARIES}
+    return {"hardware": hardware, "versions": {"python": platform.python_version(), **versions}}
 
 
 def write_report(

@@ -13,10 +13,7 @@ import numpy as np
 
 from speechbrain_recursive.analysis.wer import Triple, bootstrap_rates
 
-_SUBSTITUTION, _GAP = (
-    4,
-    3,
-)  # sclite's costs, which prefer insertion, match, deletion to two substitutions
+_SUBSTITUTION, _GAP = 4, 3  # sclite's costs; two substitutions cost more than two gaps and a match
 _BUFFER = 2  # correct words that separate two segments
 _CRITICAL_Z = 1.96  # two-tailed, 5%
 

@@ -166,9 +166,8 @@ def propose(similarity: np.ndarray, saving: float, max_loops: int = 5) -> Propos
         for start in range(n - m + 1):
             block = similarity[start : start + m, start : start + m]
             mean = float((block.sum() - np.trace(block)) / (m * (m - 1)))
-            proposal = Proposal(start, size, loops, n - start - m, mean, (m - size) / n)
-            candidates.append(((round(mean, 9), -proposal.saving), proposal))
-    return max(candidates, key=lambda candidate: candidate[0])[1]
+            candidates.append(Proposal(start, size, loops, n - start - m, mean, (m - size) / n))
+    return max(candidates, key=lambda proposal: (round(proposal.similarity, 9), -proposal.saving))
 
 
 def similarity_table(similarity: np.ndarray, labels: Sequence[str]) -> str:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from speechbrain.dataio.wer import print_alignments
-from speechbrain.utils.edit_distance import wer_details_for_batch, wer_summary
+from speechbrain.utils.edit_distance import wer_details_for_batch
 
 from speechbrain_recursive.errors import UserError
 
 Triple = tuple[str, Sequence[str], Sequence[str]]
-_KINDS = ("insertions", "deletions", "substitutions")
 
 
 @dataclass(frozen=True)
@@ -28,23 +27,18 @@ class ErrorRate:
         Insertions, deletions and substitutions of each utterance, summed, in the order of utterances.
     lengths : tuple of int
         Reference tokens of each utterance.
-    insertions, deletions, substitutions : int
-        Totals over all utterances.
     low, high : float
         Ends of the confidence interval, in percent.
 
     Example
     -------
     >>> rate = error_rate([("u1", ["a", "b"], ["a", "c"]), ("u2", ["a", "b"], ["a", "b"])])
-    >>> rate.wer, rate.errors, rate.substitutions
-    (25.0, (1, 0), 1)
+    >>> rate.wer, rate.errors
+    (25.0, (1, 0))
     """
 
     errors: tuple[int, ...]
     lengths: tuple[int, ...]
-    insertions: int
-    deletions: int
-    substitutions: int
     low: float
     high: float
 
@@ -82,15 +76,13 @@ def error_rate(triples: Iterable[Triple], resamples: int = 2000, seed: int = 0) 
     66.66666666666667
     """
     details = _details(triples)
-    summary = wer_summary(details)
-    if summary["num_scored_tokens"] == 0:
+    errors, lengths = (tuple(u[key] for u in details) for key in ("num_edits", "num_ref_tokens"))
+    if not any(lengths):
         raise UserError(
             f"all {len(details)} references are empty, so there is no error rate: "
             "check the transcripts of this split"
         )
-    errors, lengths = (tuple(u[key] for u in details) for key in ("num_edits", "num_ref_tokens"))
-    counts = [summary[kind] for kind in _KINDS]
-    return ErrorRate(errors, lengths, *counts, *bootstrap_interval(errors, lengths, resamples, seed))
+    return ErrorRate(errors, lengths, *bootstrap_interval(errors, lengths, resamples, seed))
 
 
 def bootstrap_interval(
@@ -163,12 +155,9 @@ def worst_utterances(triples: Iterable[Triple], count: int = 10) -> list[dict]:
     >>> [utterance["key"] for utterance in worst_utterances(triples)]
     ['u1', 'u3']
     """
-    triples = list(triples)
-    by_id = {triple[0]: triple for triple in triples}
-    wrong = [utterance for utterance in _details(triples) if utterance["num_edits"]]
-    wrong.sort(key=lambda utterance: (-utterance["WER"], -utterance["num_edits"]))
-    chosen = [by_id[utterance["key"]] for utterance in wrong[:count]]
-    return _align(chosen, compute_alignments=True) if chosen else []
+    details = _details(triples, compute_alignments=True)
+    wrong = [utterance for utterance in details if utterance["num_edits"]]
+    return sorted(wrong, key=lambda utterance: (-utterance["WER"], -utterance["num_edits"]))[:count]
 
 
 def format_alignment(utterance: dict) -> str:
@@ -191,26 +180,19 @@ def format_alignment(utterance: dict) -> str:
     = ; S
     a ; c
     """
-    counts = ", ".join(
-        f"{utterance[kind]} {kind if utterance[kind] != 1 else kind[:-1]}" for kind in _KINDS
-    )
+    kinds = ("insertions", "deletions", "substitutions")
+    counts = ", ".join(f"{utterance[k]} {k if utterance[k] != 1 else k[:-1]}" for k in kinds)
     lines = io.StringIO()
     print_alignments([utterance], file=lines, print_header=False)
     return f"{utterance['key']}, error rate {utterance['WER']:.1f}%: {counts}\n{lines.getvalue()}"[:-1]
 
 
-def _details(triples: Iterable[Triple]) -> list[dict]:
+def _details(triples, compute_alignments=False):
     triples = list(triples)
     if not triples:
         raise UserError("there is no utterance to score: the split is empty")
-    details = _align(triples)
-    if len(details) < len(triples):  # SpeechBrain keys utterances by id and drops repeats
-        ids = [triple[0] for triple in triples]
+    ids, references, hypotheses = zip(*triples, strict=True)
+    if len({*ids}) < len(ids):  # SpeechBrain would drop repeats
         repeated = next(name for name in ids if ids.count(name) > 1)
         raise UserError(f"utterance {repeated} stands twice in this split: make its ids unique")
-    return details
-
-
-def _align(triples: list[Triple], compute_alignments: bool = False) -> list[dict]:
-    ids, references, hypotheses = zip(*triples, strict=True)
     return wer_details_for_batch(ids, references, hypotheses, compute_alignments)

@@ -128,38 +128,25 @@ def _transfer(url, part):
             have = 0
         length = response.headers["Content-Length"]  # which a server may leave out
         total = have + int(length) if length else None
-        progress = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem)
-        with open(part, "ab" if have else "wb") as file, progress as bar:
-            while block := response.read(BLOCK):
-                file.write(block)
-                bar.update(len(block))
+        progress = tqdm.wrapattr(response, "read", total, initial=have, desc=part.stem)
+        with open(part, "ab" if have else "wb") as file, progress as content:
+            shutil.copyfileobj(content, file, BLOCK)
     if total and part.stat().st_size < total:
         raise OSError("the connection was closed early")
 
 
 def _check(path, md5, url):
-    wrong = _gzip_damage(path) if md5 is None else _other_sum(path, md5)
+    """Remove a file that has another MD5 sum or, where none is given, is no gzip or an empty one."""
+    digest = hashlib.md5()
+    try:
+        with open(path, "rb") if md5 else gzip.open(path) as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+            wrong = None if md5 or file.tell() else "is empty"
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        wrong = f"is damaged ({error})"
+    if md5 and digest.hexdigest() != md5:
+        wrong = f"has MD5 sum {digest.hexdigest()}, not {md5}"
     if wrong:
         path.unlink()
         raise UserError(f"{path} from {url} {wrong}; it has been removed, run again to fetch it anew")
-
-
-def _other_sum(path, md5):
-    digest = hashlib.md5()
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest() != md5 and f"has MD5 sum {digest.hexdigest()}, not {md5}"
-
-
-def _gzip_damage(path):
-    """What is wrong with a gzip file, or None. An empty one is wrong too."""
-    try:
-        with gzip.open(path) as file:
-            if not file.read(1):
-                return "is empty"
-            while file.read(BLOCK):
-                pass
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        return f"is damaged ({error})"
-    return None

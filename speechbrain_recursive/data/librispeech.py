@@ -28,7 +28,6 @@ NGRAMS = (  # trained on LibriSpeech's text for language models: 200,000 words i
     "3-gram.pruned.1e-7.arpa.gz",
     "3-gram.pruned.3e-7.arpa.gz",
 )
-FEMALE = "Annie aunty belinda f1 f4 grandma linda shelby steph steph2 steph3"
 CHAPTER = 40  # utterances in a synthetic chapter, at most
 
 
@@ -39,19 +38,11 @@ def _place(split, speaker, nth):
 
 
 def _write(root, plan):
-    """Write the transcripts and ``SPEAKERS.TXT`` of the synthetic twin."""
+    """Write the transcripts of the synthetic twin."""
     for chapter, rows in itertools.groupby(plan, key=lambda row: (root / row["path"]).parent):
         chapter.mkdir(parents=True)
-        speaker = chapter.parent.name
         transcript = "".join(f"{Path(row['path']).stem} {row['text']}\n" for row in rows)
-        (chapter / f"{speaker}-{chapter.name}.trans.txt").write_text(transcript, encoding="utf-8")
-    lines = [";ID  |SEX| SUBSET           |MINUTES| NAME"]
-    for speaker, rows in itertools.groupby(plan, key=lambda row: row["speaker"]):
-        rows = [*rows]
-        variant, minutes = rows[0]["variant"], len(rows) * 2.5 / 60
-        sex = "F" if variant in FEMALE.split() else "M"
-        lines.append(f"{speaker:<5}| {sex} | {rows[0]['split']:<17}| {minutes:<6.2f}| {variant}")
-    (root / "SPEAKERS.TXT").write_text("\n".join(lines) + "\n")
+        (chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt").write_text(transcript)
 
 
 class LibriSpeech(Corpus):

@@ -1,12 +1,14 @@
 """Manifests: CSV tables of the utterances of a split."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import write_whole
 
 NUMBERS = {"start": float, "stop": float, "channel": int}  # optional
 COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd", "unreadable", *NUMBERS)
@@ -24,13 +26,11 @@ def write_manifest(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
         cannot be used, or an empty string). Where the utterance is a part of its file, also start and
         stop (float, seconds), channel (int, counted from 0), or some of them. Other keys are ignored.
     """
-    path = Path(path)
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        table.writeheader()
-        table.writerows(row | {"duration": f"{row['duration']:.4f}"} for row in rows)
-    partial.replace(path)
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+    table.writeheader()
+    table.writerows(row | {"duration": f"{row['duration']:.4f}"} for row in rows)
+    write_whole(path, text.getvalue())
 
 
 def read_manifest(path: str | Path) -> dict[str, dict[str, Any]]:

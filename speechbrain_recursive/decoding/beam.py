@@ -6,13 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flashlight.lib.text.decoder import (
-    CriterionType,
-    LexiconDecoder,
-    LexiconDecoderOptions,
-    SmearingMode,
-    Trie,
-)
+from flashlight.lib.text import decoder as flashlight
 from flashlight.lib.text.decoder.kenlm import KenLM
 from flashlight.lib.text.dictionary import Dictionary
 
@@ -82,7 +76,7 @@ class NgramBeam(Decoder):
     def build(self, setting: Setting) -> Decode:
         """Load or estimate the n-gram and make the decoding function; see :meth:`Decoder.build`."""
         ngram = self.ngram or estimate_ngram(setting.text(), setting.folder / "ngram.arpa", self.order)
-        options = LexiconDecoderOptions(
+        options = flashlight.LexiconDecoderOptions(
             beam_size=self.width,
             beam_size_token=min(len(setting.tokenizer.pieces), 50),
             beam_threshold=self.threshold,
@@ -91,7 +85,7 @@ class NgramBeam(Decoder):
             unk_score=-math.inf,
             sil_score=0.0,
             log_add=True,
-            criterion_type=CriterionType.CTC,
+            criterion_type=flashlight.CriterionType.CTC,
         )
         return LexiconSearch(setting.tokenizer, ngram, options)
 
@@ -109,22 +103,22 @@ class LexiconSearch:
         Flashlight's options.
     """
 
-    def __init__(self, tokenizer: Any, ngram: str | Path, options: LexiconDecoderOptions):
+    def __init__(self, tokenizer: Any, ngram: str | Path, options: flashlight.LexiconDecoderOptions):
         words = read_lexicon(tokenizer, ngram)
         self.blank = tokenizer.blank
-        self.boundary = tokenizer.pieces.index("|") if "|" in tokenizer.pieces else None
-        self.end = [] if self.boundary is None else [self.boundary]
+        self.end = [index for index, piece in enumerate(tokenizer.pieces) if piece == "|"]
         self.spellings = [tokenizer.encode(word) for word in words]
         try:
             self._lm = KenLM(str(ngram), Dictionary(words))
         except RuntimeError as error:  # the reason is the last line, after a source location
             raise UserError(f"KenLM cannot load {ngram}: {str(error).splitlines()[-1]}") from None
-        silence = self.blank if self.boundary is None else self.boundary
-        self._trie, start = Trie(len(tokenizer.pieces), silence), self._lm.start(False)
+        silence = self.end[0] if self.end else self.blank
+        self._trie, start = flashlight.Trie(len(tokenizer.pieces), silence), self._lm.start(False)
         for index, spelling in enumerate(self.spellings):
             self._trie.insert([*spelling, *self.end], index, self._lm.score(start, index)[1])
-        self._trie.smear(SmearingMode.MAX)
-        self._decoder = LexiconDecoder(options, self._trie, self._lm, silence, self.blank, -1, [], False)
+        self._trie.smear(flashlight.SmearingMode.MAX)
+        parts = options, self._trie, self._lm, silence, self.blank
+        self._decoder = flashlight.LexiconDecoder(*parts, -1, [], False)
 
     def __call__(self, outputs: Outputs) -> list[list[int]]:
         """Decode a batch.
@@ -147,17 +141,17 @@ class LexiconSearch:
         """Decode one utterance [T, V] to token ids and a score."""
         if len(log_probs) == 0:
             return [], 0.0
-        prepare = self._merge_runs if self.boundary is None else self._close_last_word
+        prepare = self._close_last_word if self.end else self._merge_runs
         log_probs = prepare(log_probs)
         best = self._decoder.decode(log_probs.ctypes.data, *log_probs.shape)[0]
         tokens = [t for word in best.words if word >= 0 for t in [*self.spellings[word], *self.end]]
-        return tokens[: len(tokens) - len(self.end)] if tokens else [], best.score
+        return tokens[: len(tokens) - len(self.end)], best.score
 
     def _close_last_word(self, log_probs):
         """Append a frame of the boundary alone, since every spelling ends with it: [T + 1, V]."""
         closed = np.full((len(log_probs) + 1, log_probs.shape[1]), NEVER, dtype=np.float32)
         np.maximum(log_probs, NEVER, out=closed[:-1])
-        closed[-1, self.boundary] = 0.0
+        closed[-1, self.end] = 0.0
         return closed
 
     def _merge_runs(self, log_probs):
@@ -176,7 +170,7 @@ def read_lexicon(tokenizer: Any, ngram: str | Path) -> list[str]:
     Arguments
     ---------
     tokenizer : object
-        With ``pieces``, ``blank``, ``bos``, ``eos`` and ``unk``.
+        With ``pieces``, and with ``unk``, the last id before the pieces of text.
     ngram : str or Path
         An ARPA file, plain or gzipped, or a KenLM binary.
 
@@ -191,10 +185,7 @@ def read_lexicon(tokenizer: Any, ngram: str | Path) -> list[str]:
         tokenizer lacks.
     """
     words = read_unigrams(ngram)
-    marks = {tokenizer.blank, tokenizer.bos, tokenizer.eos, tokenizer.unk}
-    letters = {
-        letter for index, piece in enumerate(tokenizer.pieces) if index not in marks for letter in piece
-    }
+    letters = {*"".join(tokenizer.pieces[tokenizer.unk + 1 :])}
     foreign = sorted({letter for word in words for letter in word} - (letters - {"|", "\u2581"}))
     if foreign:
         raise UserError(

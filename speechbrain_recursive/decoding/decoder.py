@@ -21,7 +21,7 @@ class Setting:
     model : ASRModel
         In eval mode when decoding.
     tokenizer : object
-        With ``pieces``, ``encode``, ``blank``, ``bos``, ``eos`` and ``unk``; see
+        With ``pieces``, ``encode``, ``blank``, ``bos``, ``eos`` and ``unk``, in the layout of
         :mod:`speechbrain_recursive.data.tokenizers`.
     folder : pathlib.Path
         The results folder, where estimated n-grams are written.

@@ -154,7 +154,9 @@ class JointBeam(Decoder):
         if self.ngram_weight > 0:
             text = (" ".join(pieces[i] for i in tokenizer.encode(line)) for line in setting.text())
             arpa = estimate_ngram(text, setting.folder / "tokens.arpa", self.ngram_order)
-            part.append(KenLMScorer(str(arpa), len(pieces), _kenlm_names(tokenizer)))
+            # Blank, bos, eos and unk stand before the pieces of text.
+            names = ["<unk>", "<s>", "</s>", "<unk>", *pieces[tokenizer.unk + 1 :]]
+            part.append(KenLMScorer(str(arpa), len(pieces), names))
             weights["kenlm"] = self.ngram_weight
         searcher = RowwiseSearcher(
             blank_index=tokenizer.blank,
@@ -182,10 +184,3 @@ def _search(searcher, outputs):
         for row, tokens in zip(rows, hypotheses, strict=True):
             found[row] = tokens
     return found
-
-
-def _kenlm_names(tokenizer):
-    """What KenLM calls each token."""
-    marks = {tokenizer.bos: "<s>", tokenizer.eos: "</s>"}
-    marks |= dict.fromkeys((tokenizer.blank, tokenizer.unk), "<unk>")
-    return [marks.get(index, piece) for index, piece in enumerate(tokenizer.pieces)]

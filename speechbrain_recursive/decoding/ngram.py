@@ -43,15 +43,15 @@ def check_order(order: int, least: int = 1) -> None:
         raise UserError(f"n-gram order {order}: must be {least} to {MAX_ORDER}")
 
 
-def estimate_ngram(text: str | Path | Iterable[str], arpa: str | Path, order: int = 4) -> Path:
+def estimate_ngram(text: Iterable[str], arpa: str | Path, order: int = 4) -> Path:
     """Estimate an n-gram with interpolated modified Kneser-Ney smoothing.
 
     Runs ``lmplz --discount_fallback`` if it is on the PATH, otherwise the same estimate in NumPy.
 
     Arguments
     ---------
-    text : str, Path or iterable of str
-        A text file with one sentence per line, or the sentences. Words are separated by spaces.
+    text : iterable of str
+        The sentences. Words are separated by spaces.
     arpa : str or Path
         The ARPA file to write. Its folder is created if it is missing.
     order : int
@@ -65,8 +65,8 @@ def estimate_ngram(text: str | Path | Iterable[str], arpa: str | Path, order: in
     Raises
     ------
     UserError
-        If the text is missing, is empty, or contains one of the words that mark sentences, or if the
-        order is out of range.
+        If the text is empty or contains one of the words that mark sentences, or if the order is out of
+        range.
 
     Example
     -------
@@ -77,46 +77,33 @@ def estimate_ngram(text: str | Path | Iterable[str], arpa: str | Path, order: in
     ngram 1=5
     """
     check_order(order)
-    if isinstance(text, (str, Path)) and not Path(text).is_file():
-        raise UserError(f"no text to estimate an n-gram from at {text}")
     arpa = Path(arpa)
     arpa.parent.mkdir(parents=True, exist_ok=True)
     part = arpa.with_name(f"{arpa.name}.{os.getpid()}.part")  # processes may estimate at once
     lmplz = shutil.which("lmplz")
     if lmplz:
-        _run_lmplz(lmplz, _sentences(text), part, order)
+        _run_lmplz(lmplz, _words(text), part, order)
     else:
         with open(part, "w", encoding="utf-8", newline="\n") as file:
-            write_arpa(file, *kneser_ney(_sentences(text), order))
+            write_arpa(file, *kneser_ney(_words(text), order))
     os.replace(part, arpa)
     return arpa
 
 
-def _sentences(text):
-    """The words of each line of a file or of each string, split as lmplz splits them."""
-    if not isinstance(text, (str, Path)):
-        yield from _words(text, "the text")
-        return
-    with open(text, encoding="utf-8", newline="\n") as lines:
-        try:
-            yield from _words(lines, text)
-        except UnicodeDecodeError as error:
-            raise UserError(f"{text} is not UTF-8 text ({error.reason})") from None
-
-
-def _words(lines, name):
+def _words(text):
+    """The words of each sentence, split as lmplz splits them."""
     empty = True
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text, 1):
         words = [word for word in re.split("[\0\t\r\n ]", line) if word]
         for special in (UNK, BOS, EOS):
             if special in words:
                 raise UserError(
-                    f"{name}, line {number}: {special} marks sentences in an n-gram; remove it"
+                    f"line {number} of the n-gram's text: {special} marks sentences; remove it"
                 )
         empty = empty and not words
         yield words
     if empty:
-        raise UserError(f"{name} holds no words to estimate an n-gram from")
+        raise UserError("the text holds no words to estimate an n-gram from")
 
 
 def _run_lmplz(lmplz, sentences, arpa, order):
@@ -180,7 +167,10 @@ def kneser_ney(sentences: Iterable[Sequence[str]], order: int) -> tuple[list[str
             adjusted = np.where(grams.starts, adjusted, before)
         if n == 0:
             adjusted = np.where(grams.starts, 0, adjusted)
-        discount = _discounts(_as_lmplz_sees(adjusted, grams, n + 1 < order))[np.minimum(adjusted, 3)]
+        seen = adjusted.copy()
+        if n + 1 < order and grams.last >= 0:  # lmplz counts the last of them by its occurrences
+            seen[grams.last] = grams.count[grams.last]
+        discount = _discounts(seen)[np.minimum(adjusted, 3)]
         total = np.bincount(grams.prefix, adjusted, len(lower)) + 1e-300  # contexts that nothing follows
         mass = np.bincount(grams.prefix, discount, len(lower)) / total
         prob = (adjusted - discount) / total[grams.prefix] + mass[grams.prefix] * lower[grams.suffix]
@@ -191,13 +181,6 @@ def kneser_ney(sentences: Iterable[Sequence[str]], order: int) -> tuple[list[str
             orders[n - 1].backoff = _log10(np.where(followed, mass, 1.0))
         grams.log_prob, lower = np.minimum(_log10(prob), 0.0), prob
     return list(vocabulary), orders
-
-
-def _as_lmplz_sees(adjusted, grams, lower):
-    """Counts for the discounts; below the highest order lmplz counts its last n-gram by occurrences."""
-    if not lower or grams.last < 0:
-        return adjusted
-    return np.where(np.arange(len(adjusted)) == grams.last, grams.count, adjusted)
 
 
 def _log10(value):
@@ -213,10 +196,8 @@ def _count(text, n_words, order):
     )
     nothing = np.zeros(n_words, dtype=np.int64)
     here = text  # index of the n-gram that ends at each position
-    words = np.arange(n_words)
-    orders = [
-        Grams(nothing, nothing, words, np.bincount(text, minlength=n_words), words == 1, n_words - 1)
-    ]
+    words, counts = np.arange(n_words), np.bincount(text, minlength=n_words)
+    orders = [Grams(nothing, nothing, words, counts, words == 1, n_words - 1)]
     for n in range(2, order + 1):
         ends = np.flatnonzero(np.arange(len(text)) - start >= n - 1)
         keys = here[ends - 1] * n_words + text[ends]

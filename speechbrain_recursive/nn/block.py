@@ -1,14 +1,12 @@
 """One block of a schedule: its loops, and the rows that leave it early."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import nn
 
-from speechbrain_recursive.nn.backprop import Backprop
-from speechbrain_recursive.nn.hooks import Call, Hook
+from speechbrain_recursive.nn.hooks import Hook
 from speechbrain_recursive.nn.schedule import Block, Step
 from speechbrain_recursive.nn.state import State
 
@@ -97,34 +95,20 @@ class Rows:
 
 
 def run_block(
-    block: Block,
-    steps: list[Step],
-    rows: Rows,
-    hooks: list[Hook],
-    layers: nn.ModuleList,
-    call: Call,
-    backprop: Backprop,
-    watch: Watch,
-    trace: Trace,
+    encoder: nn.Module, block: Block, steps: list[Step], rows: Rows, watch: Watch, trace: Trace
 ) -> State:
     """Run all loops of a block and leave it.
 
     Arguments
     ---------
+    encoder : RecursiveEncoder
+        Its layers, their adapter, the block's hooks and what is kept for the backward pass.
     block : Block
         With its highest loop count.
     steps : list of Step
         Of all its loops.
     rows : Rows
         The batch on entering the block.
-    hooks : list of Hook
-        What acts on the block, in order.
-    layers : torch.nn.ModuleList
-        All physical layers.
-    call : callable
-        Applies one layer to a state.
-    backprop : Backprop
-        What is kept for the backward pass.
     watch : Watch
         What goes into ``trace``.
     trace : Trace
@@ -135,13 +119,14 @@ def run_block(
     State
         Of all rows, after the hooks' ``leave_block``.
     """
+    hooks = encoder.hooks_of(block.name)
     width = len(block.layers)
     for loop in range(block.loops):
         of_loop = steps[loop * width : (loop + 1) * width]
         seen = {}
         if rows.live is not None:
-            body = partial(_loop, of_loop, hooks, layers, call, watch)
-            rows.live, seen, attention = backprop(body, block, loop)(rows.live)
+            body = partial(_loop, encoder, of_loop, hooks, watch)
+            rows.live, seen, attention = encoder.backprop(body, block, loop)(rows.live)
             trace.attention.update(attention)
         for step in of_loop:
             if step.index in watch.taps:
@@ -160,9 +145,9 @@ def leave_block(state: State, hooks: list[Hook]) -> State:
     return state
 
 
-def _loop(steps, hooks, layers, call, watch, state) -> tuple[State, dict, dict]:
+def _loop(encoder, steps, hooks, watch, state) -> tuple[State, dict, dict]:
     """Run one pass through a block's layers; return the state, its taps and attention weights."""
-    state = replace(state, step=steps[0])
+    state, call = replace(state, step=steps[0]), encoder.adapter.call
     for hook in hooks:
         state = hook.before_loop(state)
     for hook in hooks:
@@ -171,7 +156,7 @@ def _loop(steps, hooks, layers, call, watch, state) -> tuple[State, dict, dict]:
     for step in steps:
         if step.index not in watch.drop:
             state = replace(state, step=step)
-            x, weights = call(state, layers[step.layer])
+            x, weights = call(state, encoder.layers[step.layer])
             state = replace(state, x=x)
             if step.index in watch.attention:
                 attention[step.index] = weights
@@ -180,5 +165,5 @@ def _loop(steps, hooks, layers, call, watch, state) -> tuple[State, dict, dict]:
     return state, taps, attention
 
 
-def _around(hook: Hook, call: Callable, state: State, layer: nn.Module) -> tuple:
+def _around(hook, call, state, layer):
     return hook.around_step(state, layer, call)

@@ -83,7 +83,7 @@ class RecursiveEncoder(Streaming, nn.Module):
                 self.add_hook(name, hook)
         self.backprop = Backprop(recompute, grad_loops)
         for block in schedule.blocks:
-            self.backprop.check(block, self._hooks_of(block.name))
+            self.backprop.check(block, self.hooks_of(block.name))
 
     def add_hook(self, block: str, hook: Hook, first: bool = False) -> None:
         """Attach a hook to a block, or to every block under ``"*"``.
@@ -208,7 +208,7 @@ class RecursiveEncoder(Streaming, nn.Module):
             trace.exits[exit] = trace.state
             if exit in stops:
                 name, loops = stops[exit]
-                left = leave_block(trace.stops[name, loops], self._hooks_of(name))
+                left = leave_block(trace.stops[name, loops], self.hooks_of(name))
                 skipped = len(depth) - len(exit)
                 watch = Watch(drop=frozenset(index - skipped for index in drop))
                 trace.exits[exit] = self.run_blocks(left, exit, watch, after=name).state
@@ -239,17 +239,8 @@ class RecursiveEncoder(Streaming, nn.Module):
         for block in depth.schedule.blocks:
             of_block, steps = steps[: len(block)], steps[len(block) :]
             if running:
-                trace.state = run_block(
-                    block,
-                    of_block,
-                    Rows(trace.state, depth.by_row(block.name)),
-                    self._hooks_of(block.name),
-                    self.layers,
-                    self.adapter.call,
-                    self.backprop,
-                    watch,
-                    trace,
-                )
+                rows = Rows(trace.state, depth.by_row(block.name))
+                trace.state = run_block(self, block, of_block, rows, watch, trace)
             running = running or block.name == after
         return trace
 
@@ -267,7 +258,8 @@ class RecursiveEncoder(Streaming, nn.Module):
         for layer in self.layers:
             self.adapter.compile(layer)
 
-    def _hooks_of(self, block):
+    def hooks_of(self, block: str) -> list[Hook]:
+        """What acts on a block, in order."""
         return [hook for name in ("*", block) if name in self.hooks for hook in self.hooks[name]]
 
     def _draw(self, schedule):

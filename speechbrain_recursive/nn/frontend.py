@@ -1,5 +1,7 @@
-"""Convolutional front-ends that count their frames and let no padding leak."""
+"""Convolutional front-ends that return frame counts and do not let padding leak into real frames."""
 
+import torch
+from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
 from speechbrain.nnet.CNN import Conv1d, Conv2d
 from torch import nn
 
@@ -12,7 +14,7 @@ class FrontEnd(nn.Module):
     Arguments
     ---------
     convs : speechbrain.lobes.models.convolution.ConvolutionFrontEnd
-        Over ``Conv1d`` or ``Conv2d``, padding ``same``.
+        Of ``Conv1d`` or ``Conv2d`` layers with ``same`` padding.
 
     Raises
     ------
@@ -21,15 +23,13 @@ class FrontEnd(nn.Module):
 
     Example
     -------
-    >>> import torch
-    >>> from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
     >>> convs = ConvolutionFrontEnd((None, None, 80), 2, 1, [8, 8], [3, 3], [2, 2], [1, 1], [False] * 2)
     >>> x, frames = FrontEnd(convs)(torch.rand(2, 100, 80), torch.tensor([100, 61]))
     >>> x.shape, frames.tolist()
     (torch.Size([2, 25, 160]), [25, 16])
     """
 
-    def __init__(self, convs):
+    def __init__(self, convs: ConvolutionFrontEnd):
         super().__init__()
         self.convs = convs
         for block in convs.children():
@@ -37,7 +37,7 @@ class FrontEnd(nn.Module):
                 if isinstance(layer, (Conv1d, Conv2d)):
                     reflect_own_end(layer)
 
-    def forward(self, features, frames):
+    def forward(self, features: torch.Tensor, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Subsample features.
 
         Arguments
@@ -62,27 +62,27 @@ class FrontEnd(nn.Module):
 class ConvSubsampling(nn.Module):
     """Two 3x3 convolutions of stride 2 with SiLU: four times fewer frames (LARM, Appendix B.1).
 
-    What lies past an utterance's end is zero to it, alone and in a batch.
+    Frames past the end of an utterance are set to zero, so that its output does not depend on the batch.
 
     Arguments
     ---------
     channels : int
+        Output channels of both convolutions.
 
     Example
     -------
-    >>> import torch
     >>> x, frames = ConvSubsampling(4)(torch.rand(2, 101, 80), torch.tensor([101, 60]))
     >>> x.shape, frames.tolist()
     (torch.Size([2, 26, 80]), [26, 15])
     """
 
-    def __init__(self, channels=64):
+    def __init__(self, channels: int = 64):
         super().__init__()
         self.convs = nn.ModuleList(
             nn.Conv2d(size, channels, kernel_size=3, stride=2, padding=1) for size in (1, channels)
         )
 
-    def forward(self, features, frames):
+    def forward(self, features: torch.Tensor, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Subsample.
 
         Arguments

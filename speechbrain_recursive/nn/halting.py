@@ -1,31 +1,34 @@
-"""Adaptive exit: rows leave a block when another loop would hardly change them.
+"""Adaptive exit: an utterance leaves a block when further loops would hardly change its state.
 
-The papers leave this to future work. A row is one utterance; its criterion is a mean over its real
-frames, computed at the end of each loop, and the row is done when it falls below the threshold.
+The papers leave this to future work. The criterion of an utterance is computed at the end of each loop,
+as a mean over its real frames. The utterance leaves the block once the criterion is below a threshold.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.hooks import Hook
 from speechbrain_recursive.nn.padding import pad_mask
+from speechbrain_recursive.nn.state import State
+
+Readout = Callable[[torch.Tensor], torch.Tensor]
 
 
-def cosine_change(before, after, readout):
-    """One minus the cosine similarity of each frame's state before and after the loop [B, T]."""
+def cosine_change(before: torch.Tensor, after: torch.Tensor, readout: Readout) -> torch.Tensor:
+    """Return one minus the cosine similarity of each frame's states before and after the loop [B, T]."""
     return 1 - torch.cosine_similarity(before, after, dim=-1)
 
 
-def posterior_change(before, after, readout):
-    """Kullback-Leibler divergence of each frame's token posteriors, after from before [B, T]."""
+def posterior_change(before: torch.Tensor, after: torch.Tensor, readout: Readout) -> torch.Tensor:
+    """Return KL(after || before) of each frame's token posteriors [B, T]."""
     before, after = readout(before).log_softmax(-1), readout(after).log_softmax(-1)
     return (after.exp() * (after - before)).sum(-1)
 
 
-def posterior_entropy(before, after, readout):
-    """Entropy of each frame's token posteriors after the loop, in nats [B, T]."""
+def posterior_entropy(before: torch.Tensor, after: torch.Tensor, readout: Readout) -> torch.Tensor:
+    """Return the entropy, in nats, of each frame's token posteriors after the loop [B, T]."""
     after = readout(after).log_softmax(-1)
     return -(after.exp() * after).sum(-1)
 
@@ -34,18 +37,19 @@ CRITERIA = {"cosine": cosine_change, "kl": posterior_change, "entropy": posterio
 
 
 class Halting(Hook):
-    """Ends rows early in evaluation; in training every row makes all its loops.
+    """Ends utterances early in evaluation. In training, every utterance runs all its loops.
 
     Arguments
     ---------
     criterion : str
-        ``cosine`` or ``kl``, the change that a loop made, or ``entropy``, what is still undecided. The
-        latter two read token posteriors and need a model with a CTC head.
+        ``cosine`` or ``kl`` measure how much a loop changed the state, ``entropy`` the uncertainty that
+        remains. ``kl`` and ``entropy`` read token posteriors and need a model with a CTC head.
     threshold : float
-        Rows below it are done; 0 never ends a row.
+        An utterance leaves if its criterion is below this value; with 0, none does.
     every : int
-        Rows leave only after loops that it divides, and what counts as change is the change since the
-        last such loop: the interval of a model whose exits are supervised at intervals.
+        Utterances leave only after every so many loops, and changes are measured between these loops.
+        Use the interval of :class:`~speechbrain_recursive.objectives.intermediate_ctc.IntermediateCTC`
+        if the model was trained with it.
 
     Raises
     ------
@@ -64,7 +68,7 @@ class Halting(Hook):
     True
     """
 
-    def __init__(self, criterion="kl", threshold=0.0, every=1):
+    def __init__(self, criterion: str = "kl", threshold: float = 0.0, every: int = 1):
         super().__init__()
         if criterion not in CRITERIA:
             raise UserError(f"criterion '{criterion}' is none of {', '.join(CRITERIA)}")
@@ -72,25 +76,23 @@ class Halting(Hook):
         self.threshold = threshold
         self.every = every
 
-    def before_loop(self, state):
-        """Remember the state after the last loop at which rows could leave."""
-        if state.step.loop % self.every:
-            return state
-        return replace(state, memory={**state.memory, "before": state.x})
+    def before_loop(self, state: State) -> State:
+        """Store the state after the last loop at which utterances could leave."""
+        return state if state.step.loop % self.every else state.remember(before=state.x)
 
-    def done(self, state):
-        """Rows whose criterion is below the threshold."""
+    def done(self, state: State) -> torch.Tensor | None:
+        """Return which utterances have a criterion below the threshold (BoolTensor [B])."""
         if self.training or self.threshold <= 0 or (state.step.loop + 1) % self.every:
             return None
         return self.measure(state) < self.threshold
 
-    def measure(self, state):
-        """The criterion of each row.
+    def measure(self, state: State) -> torch.Tensor:
+        """Compute the criterion of each utterance.
 
         Arguments
         ---------
         state : State
-            At the end of a loop.
+            The state at the end of a loop.
 
         Returns
         -------

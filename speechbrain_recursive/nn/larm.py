@@ -1,9 +1,9 @@
-"""LARM: rotary Transformer blocks, and the hooks that condition its loop.
+"""LARM: rotary Transformer blocks, and the hooks that condition their loop.
 
-Paper: "Test-Time Compute Scaling for ASR with Depth-Conditioned Looped Transformers". The loop itself is
-:class:`~speechbrain_recursive.nn.encoder.RecursiveEncoder`'s under ``cycle(n, loops)``, the front-end is
-:class:`~speechbrain_recursive.nn.frontend.ConvSubsampling`, the head the ASR model's; with no hooks it
-is the naive loop of Eq. 1.
+Paper: "Test-Time Compute Scaling for ASR with Depth-Conditioned Looped Transformers". The loop is run by
+:class:`~speechbrain_recursive.nn.encoder.RecursiveEncoder` with the schedule ``cycle(n, loops)``; the
+front-end is :class:`~speechbrain_recursive.nn.frontend.ConvSubsampling`. Without hooks, this is the
+naive loop of Eq. 1.
 """
 
 from dataclasses import replace
@@ -17,6 +17,8 @@ from speechbrain_recursive.nn.adapters import TransformerAdapter
 from speechbrain_recursive.nn.conditioning.depth import Clock, DepthEmbedding, DepthMLP, FiLM
 from speechbrain_recursive.nn.conditioning.feedback import PosteriorFeedback
 from speechbrain_recursive.nn.conditioning.injection import StateInjection
+from speechbrain_recursive.nn.hooks import Hook
+from speechbrain_recursive.nn.state import State
 
 DEPTH = {
     "none": None,
@@ -27,44 +29,45 @@ DEPTH = {
 
 
 def conditioning(
-    d_model,
-    n_tokens,
-    loops,
-    interval,
-    depth="film",
-    feedback="previous",
-    clock=True,
-    gain=0.1,
-    learn_gains=True,
-):
-    """The hooks of LARM's recurrent block, from h(n) to z(n) (section 3.2.3 and 3.2.4).
+    d_model: int,
+    n_tokens: int,
+    loops: int,
+    interval: int,
+    depth: str = "film",
+    feedback: str = "previous",
+    clock: bool = True,
+    gain: float = 0.1,
+    learn_gains: bool = True,
+) -> list[Hook]:
+    """Build the hooks of LARM's recurrent block, from h(n) to z(n) (sections 3.2.3 and 3.2.4).
 
     ``z(n) = FiLM_n(h(n) + a z0 + b shift(P softmax(head(h(n)))) + clock(n mod interval))``
 
     Arguments
     ---------
     d_model : int
+        Width of the state.
     n_tokens : int
         Size of the vocabulary.
     loops : int
-        Loops that are trained for, N.
+        Trained number of loops, N.
     interval : int
         Loops from one checkpoint to the next, K.
     depth : str
         Depth conditioning: ``film``, ``mlp``, ``embedding`` or ``none`` (Table 3b).
     feedback : str
-        ``previous`` or ``current`` frame, or ``none`` (Table 3c).
+        Posterior feedback from the ``previous`` or ``current`` frame, or ``none`` (Table 3c).
     clock : bool
-        Whether there is a supervision clock.
+        Whether to add a supervision clock.
     gain : float
         Initial value of a and b.
     learn_gains : bool
-        Whether a and b are learned.
+        Whether a and b are trained.
 
     Returns
     -------
     list of Hook
-        None of one loop alone, which conditions nothing.
+        Empty for a single loop, which has nothing to condition.
 
     Raises
     ------
@@ -92,18 +95,22 @@ def conditioning(
 
 
 class RopeBlock(nn.Module):
-    """Pre-norm block: fused attention with rotary positions, then GELU (Appendix A.2, Eq. 15 to 18).
+    """Pre-norm block of rotary attention and a GELU feed-forward network (Appendix A.2, Eq. 15 to 18).
 
     Arguments
     ---------
     d_model : int
+        Width of the state.
     nhead : int
+        Number of attention heads.
     d_ffn : int
+        Width of the feed-forward network.
     dropout : float
-        On what attention and feed-forward add; attention itself has none, which keeps it fused.
+        Applied to the outputs of attention and feed-forward network, but not to attention weights, so
+        that attention can use a fused kernel.
     """
 
-    def __init__(self, d_model, nhead, d_ffn, dropout=0.0):
+    def __init__(self, d_model: int, nhead: int, d_ffn: int, dropout: float = 0.0):
         super().__init__()
         self.nhead = nhead
         self.norm1 = nn.LayerNorm(d_model)
@@ -114,7 +121,9 @@ class RopeBlock(nn.Module):
         self.down = nn.Linear(d_ffn, d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x, rotary, allowed=None):
+    def forward(
+        self, x: torch.Tensor, rotary: torch.Tensor, allowed: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Apply the block.
 
         Arguments
@@ -122,9 +131,9 @@ class RopeBlock(nn.Module):
         x : torch.Tensor
             [B, T, d].
         rotary : torch.Tensor
-            Cosines and sines as :func:`rotary_table` gives them [1, T, d / nhead].
+            Cosines and sines [1, T, d / nhead], see :func:`rotary_table`.
         allowed : torch.BoolTensor, optional
-            True where attention is allowed, broadcast to [B, heads, T, T].
+            True where attention is allowed; broadcast to [B, heads, T, T].
 
         Returns
         -------
@@ -133,30 +142,29 @@ class RopeBlock(nn.Module):
         """
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3 * self.nhead, -1)).transpose(1, 2).chunk(3, 1)
         q, k = (_rotate(each, rotary).to(v.dtype) for each in (q, k))
-        heard = scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-        x = x + self.dropout(self.out(heard.transpose(1, 2).flatten(2)))
+        attended = scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        x = x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.down(gelu(self.up(self.norm2(x)))))
 
 
 class RopeEncoder(nn.Module):
-    """A bank of :class:`RopeBlock` and a final norm, for a ``RecursiveEncoder`` to run.
+    """:class:`RopeBlock` layers and a final norm, to be run by a ``RecursiveEncoder``.
 
     Arguments
     ---------
     num_layers : int
-    d_model : int
-    nhead : int
-    d_ffn : int
-    dropout : float
+        Number of blocks.
+    d_model, nhead, d_ffn, dropout
+        See :class:`RopeBlock`.
     base : float
-        Of the rotary positions.
+        Base of the rotary angles.
     layerdrop_prob : float
-        Probability with which a step is skipped in training.
+        Probability of skipping a step in training.
 
     Raises
     ------
     UserError
-        If the heads do not divide the width into even parts.
+        If ``d_model`` does not split into heads of even width.
 
     Example
     -------
@@ -169,7 +177,16 @@ class RopeEncoder(nn.Module):
 
     output_hidden_states = False
 
-    def __init__(self, num_layers, d_model, nhead, d_ffn, dropout=0.0, base=10000.0, layerdrop_prob=0.0):
+    def __init__(
+        self,
+        num_layers: int,
+        d_model: int,
+        nhead: int,
+        d_ffn: int,
+        dropout: float = 0.0,
+        base: float = 10000.0,
+        layerdrop_prob: float = 0.0,
+    ):
         super().__init__()
         if d_model % (2 * nhead):
             raise UserError(
@@ -182,7 +199,7 @@ class RopeEncoder(nn.Module):
 
 
 class RopeAdapter(TransformerAdapter):
-    """How :class:`RopeBlock` is called: the rotary table and the mask are made once for all steps.
+    """Calls :class:`RopeBlock` layers. The rotary table is computed once per run.
 
     Arguments
     ---------
@@ -192,29 +209,46 @@ class RopeAdapter(TransformerAdapter):
         Base of the rotary angles.
     """
 
-    def __init__(self, size, base):
+    def __init__(self, size: int, base: float):
         self.size = size
         self.base = base
 
-    def enter(self, state):
-        """Add the rotary table [1, T, size] as positions."""
+    def enter(self, state: State) -> State:
+        """Set the state's positions to the rotary table [1, T, size]."""
         state = super().enter(state)
         mask = state.mask
         if mask is not None and mask.is_floating_point():
-            mask = mask.isneginf()  # as SpeechBrain's causal mask is
+            mask = mask.isneginf()  # SpeechBrain's causal mask holds 0 and -inf
         table = rotary_table(state.x.shape[1], self.size, self.base, state.x.device)
         return replace(state, mask=mask, pos=table)
 
-    def call(self, state, layer):
-        """Apply one block; fused attention gives no weights."""
+    def call(self, state: State, layer: nn.Module) -> tuple[torch.Tensor, None]:
+        """Apply one block. Fused attention returns no weights."""
         forbidden = None if state.pad is None else state.pad[:, None, None]
         if state.mask is not None:
             forbidden = state.mask if forbidden is None else state.mask | forbidden
         return layer(state.x, state.pos, None if forbidden is None else ~forbidden), None
 
 
-def rotary_table(time, size, base, device=None):
-    """Cosines, then sines, of ``t * base ** (-2 i / size)`` for i below size / 2 [1, time, size]."""
+def rotary_table(time: int, size: int, base: float, device: torch.device | None = None) -> torch.Tensor:
+    """Compute the cosines and sines of rotary positions.
+
+    Arguments
+    ---------
+    time : int
+        Number of frames, T.
+    size : int
+        Width of an attention head.
+    base : float
+        Base of the angles.
+    device : torch.device, optional
+        Device of the result.
+
+    Returns
+    -------
+    torch.Tensor
+        [1, T, size]: cosines, then sines, of ``t * base ** (-2 i / size)`` for i below size / 2.
+    """
     rates = base ** (-torch.arange(0, size, 2, device=device) / size)
     angles = torch.arange(time, device=device)[:, None] * rates
     return torch.cat([angles.cos(), angles.sin()], -1)[None]

@@ -20,8 +20,8 @@ Count = int | tuple[int, ...]
 class LoopPolicy:
     """Runs the schedule as it is; base class of the policies that do otherwise.
 
-    A subclass overrides :meth:`count` and :meth:`trains` for training, :meth:`count_at_inference` and
-    :meth:`span` if evaluation differs from the schedule too.
+    A subclass overrides :meth:`count` and, if training makes other counts than the schedule's,
+    :meth:`trains`.
 
     Example
     -------
@@ -46,18 +46,11 @@ class LoopPolicy:
         seconds : sequence of float
             Duration of each utterance [B], in seconds.
         """
-        counts = {
-            name: self.count(name, loops, step, total_steps, seconds)
-            for name, loops in schedule.loops.items()
-        }
-        return Depth.of(schedule, counts)
+        return self._depth(schedule, seconds, (step, total_steps))
 
     def at_inference(self, schedule: Schedule, seconds: Sequence[float]) -> Depth:
         """The depth of a batch in evaluation; see :meth:`__call__`."""
-        counts = {
-            name: self.count_at_inference(name, loops, seconds) for name, loops in schedule.loops.items()
-        }
-        return Depth.of(schedule, counts)
+        return self._depth(schedule, seconds, None)
 
     def supervises(self, schedule: Schedule, depth: Depth) -> bool:
         """Whether a depth has a loss in training."""
@@ -67,24 +60,34 @@ class LoopPolicy:
         return all(self.trains(name, n, theirs[name]) for name, n in schedule.loops.items())
 
     def label(self, schedule: Schedule) -> str:
-        """How reports name the depth at inference."""
-        return str(Depth.of(schedule, {name: self.span(name, n) for name, n in schedule.loops.items()}))
+        """How reports name the depth at inference, from the shortest utterance to the longest."""
+        return str(self.at_inference(schedule, [0.0, 1e9]))
 
-    def count(self, block: str, loops: int, step: int, total_steps: int, seconds) -> Count:
-        """Loops of one block, of which the schedule makes ``loops``, in a training step."""
-        return loops
+    def count(
+        self, block: str, loops: int, seconds: Sequence[float], progress: tuple[int, int] | None
+    ) -> Count:
+        """Loops of one block, for all rows or per row.
 
-    def count_at_inference(self, block: str, loops: int, seconds) -> Count:
-        """Loops of one block in evaluation."""
-        return loops
-
-    def span(self, block: str, loops: int) -> Count:
-        """Loops of one block in evaluation, or their least and most if utterances differ."""
+        Arguments
+        ---------
+        block : str
+            Its name.
+        loops : int
+            What the schedule says.
+        seconds : sequence of float
+            Duration of each utterance [B], in seconds.
+        progress : tuple of (int, int), optional
+            Step and total steps of training; None in evaluation.
+        """
         return loops
 
     def trains(self, block: str, loops: int, count: int) -> bool:
         """Whether training makes ``count`` loops of a block, of which the schedule makes ``loops``."""
         return count == loops
+
+    def _depth(self, schedule, seconds, progress):
+        found = {name: self.count(name, n, seconds, progress) for name, n in schedule.loops.items()}
+        return Depth.of(schedule, found)
 
 
 class Proportional(LoopPolicy):
@@ -115,22 +118,16 @@ class Proportional(LoopPolicy):
             raise UserError(f"max_seconds must be positive, got {max_seconds!r}")
         self.max_seconds = max_seconds
 
-    def count(self, block, loops, step, total_steps, seconds):
-        """The same in training as in evaluation."""
-        return self.count_at_inference(block, loops, seconds)
-
-    def count_at_inference(self, block, loops, seconds):
-        """A count per utterance."""
+    def count(self, block, loops, seconds, progress):
+        """A count per utterance, the same in training as in evaluation."""
         # Dividing first would round whole numbers of seconds past whole counts.
-        return tuple(min(max(math.ceil(loops * each / self.max_seconds), 1), loops) for each in seconds)
+        return tuple(
+            min(max(math.ceil(loops * float(each) / self.max_seconds), 1), loops) for each in seconds
+        )
 
     def trains(self, block, loops, count):
         """Every count up to L, if there are utterances short enough for it."""
         return count <= loops
-
-    def span(self, block, loops):
-        """From 1 to L."""
-        return 1, loops
 
 
 class Growing(LoopPolicy):
@@ -154,9 +151,11 @@ class Growing(LoopPolicy):
     def __init__(self, most: int | None = None):
         self.most = most if most is None else _count("most", most)
 
-    def count(self, block, loops, step, total_steps, seconds):
+    def count(self, block, loops, seconds, progress):
         """A count for the whole batch."""
-        most = self.most or loops
+        if progress is None:
+            return loops
+        (step, total_steps), most = progress, self.most or loops
         return min(most, 1 + most * step // total_steps)
 
     def trains(self, block, loops, count):
@@ -192,9 +191,11 @@ class LogNormalPoisson(LoopPolicy):
         self.sigma = sigma
         self.seed = seed
 
-    def count(self, block, loops, step, total_steps, seconds):
+    def count(self, block, loops, seconds, progress):
         """A count for the whole batch."""
-        rng = np.random.default_rng((self.seed, step))
+        if progress is None:
+            return loops
+        rng = np.random.default_rng((self.seed, progress[0]))
         tau = rng.normal(np.log(loops) - self.sigma**2 / 2, self.sigma)
         drawn = int(rng.poisson(np.exp(tau))) + 1
         return drawn if self.most is None else min(drawn, self.most)
@@ -210,7 +211,7 @@ class ByBlock(LoopPolicy):
     Arguments
     ---------
     **blocks : LoopPolicy
-        By block name.
+        By block name; a block that does not recur raises ValueError when it is used.
 
     Example
     -------
@@ -223,30 +224,9 @@ class ByBlock(LoopPolicy):
     def __init__(self, **blocks: LoopPolicy):
         self.blocks = blocks
 
-    def __call__(self, schedule, step, total_steps, seconds):
-        """See :class:`LoopPolicy`.
-
-        Raises
-        ------
-        ValueError
-            If a block is not in the schedule or does not recur.
-        """
-        for name in self.blocks:
-            if name not in schedule.loops:
-                raise ValueError(f"no block '{name}' that recurs in the schedule {schedule}")
-        return super().__call__(schedule, step, total_steps, seconds)
-
     def count(self, block, *args):
         """What the block's policy makes."""
         return self._of(block).count(block, *args)
-
-    def count_at_inference(self, block, *args):
-        """What the block's policy makes in evaluation."""
-        return self._of(block).count_at_inference(block, *args)
-
-    def span(self, block, *args):
-        """What the block's policy reaches in evaluation."""
-        return self._of(block).span(block, *args)
 
     def trains(self, block, *args):
         """What the block's policy trains."""
@@ -254,6 +234,11 @@ class ByBlock(LoopPolicy):
 
     def _of(self, block):
         return self.blocks.get(block, LoopPolicy())
+
+    def _depth(self, schedule, *args):
+        for name in self.blocks.keys() - schedule.loops.keys():
+            raise ValueError(f"no block '{name}' that recurs in the schedule {schedule}")
+        return super()._depth(schedule, *args)
 
 
 def past(loops: int) -> list[int]:

@@ -1,35 +1,38 @@
-"""Exact padding: a batched utterance gives the output that it gives alone.
+"""Exact padding: an utterance gives the same output alone and in any batch.
 
-SpeechBrain's convolutions see the padded frames of a batch: Conformer masks only after its depthwise
-convolution, Branchformer not at all, and layers that pad by reflection mirror the padding instead of
-the utterance's own end. Recursion compounds each leak. The hooks of this module are attached once to
-such a layer (:func:`zero_padded_output`, :func:`reflect_own_end`) and act while :func:`padding` says
-how many frames each row of the batch has; they change neither parameters nor state-dict keys, and
-without padding the layer computes what it always did.
+SpeechBrain's convolutions read the padded frames of a batch: Conformer applies its padding mask only
+after the depthwise convolution, Branchformer applies none, and layers that pad by reflection mirror the
+padding instead of the end of the utterance. Recursion compounds these leaks.
+
+:func:`zero_padded_output` and :func:`reflect_own_end` attach a forward hook to such a layer, once. The
+hook is active inside the context manager :func:`padding`, which provides the number of real frames of
+each row. Parameters and state-dict keys stay the same, and without padding so does the output.
 """
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
+from torch import nn
 
 _FRAMES = ContextVar("frames", default=None)
 
 
 @contextmanager
-def padding(frames):
-    """Tell hooked layers how many frames are real.
+def padding(frames: torch.Tensor | None) -> Iterator[Callable[[], torch.Tensor | None]]:
+    """Provide the number of real frames to layers with a hook.
 
     Arguments
     ---------
     frames : torch.LongTensor or None
-        Absolute frame counts [B] of the rows; ``None`` where no row is padded. A hooked layer that
-        strides updates the counts for the layers after it.
+        Absolute frame counts [B], or None if no row is padded. Layers with a stride update the counts
+        for the layers after them.
 
     Yields
     ------
-    Callable
-        Returns the counts [B] as they are now.
+    callable
+        Returns the present counts [B].
     """
     token = _FRAMES.set([frames])
     try:
@@ -38,36 +41,36 @@ def padding(frames):
         _FRAMES.reset(token)
 
 
-def pad_mask(frames, n_frames):
-    """Mask [B, T] that is True on padding, from absolute frame counts [B]."""
+def pad_mask(frames: torch.Tensor, n_frames: int) -> torch.Tensor:
+    """Return a mask [B, T] that is True on padding, given absolute frame counts [B] and T."""
     return torch.arange(n_frames, device=frames.device) >= frames[:, None]
 
 
-def own_frames(pad):
-    """Absolute frame counts [B] of a mask [B, T] that is True on padding."""
+def own_frames(pad: torch.Tensor) -> torch.Tensor:
+    """Return the absolute frame counts [B] of a mask [B, T] that is True on padding."""
     return (~pad).sum(1)
 
 
-def zero_padded_output(module):
-    """Zero the padded frames of a module's output [B, C, T].
+def zero_padded_output(module: nn.Module) -> None:
+    """Make a module zero the padded frames of its output [B, C, T].
 
-    Conformer's convolution module needs it after its pointwise ``bottleneck``: alone, an utterance's
-    depthwise convolution sees zeros there. It serves the dynamic-chunk path as well.
+    Conformer's convolution module needs this after its pointwise ``bottleneck``, because the depthwise
+    convolution of a single utterance reads zeros there. It also works with dynamic chunks.
     """
     if _zero not in module._forward_hooks.values():
         module.register_forward_hook(_zero)
 
 
-def reflect_own_end(conv):
-    """Let a stock SpeechBrain ``Conv1d``/``Conv2d`` reflect each row at the row's own end.
+def reflect_own_end(conv: nn.Module) -> None:
+    """Make a SpeechBrain ``Conv1d`` or ``Conv2d`` pad each row by reflection at the row's own end.
 
-    Input and output are [B, T, ...]. Rows shorter than half the kernel, on which the stock layer
-    raises, are reflected back and forth. A strided layer divides the frame counts as it divides time.
+    Input and output are [B, T, ...]. Rows shorter than half the kernel, for which the stock layer raises
+    an error, are reflected repeatedly. A layer with a stride updates the frame counts accordingly.
 
     Raises
     ------
     ValueError
-        For any padding other than ``same`` by reflection.
+        If the layer's padding is not ``same`` by reflection.
     """
     if conv.padding != "same" or conv.padding_mode != "reflect":
         raise ValueError(f"exact padding needs convolutions that pad by reflection, not {conv.padding}")
@@ -84,7 +87,7 @@ def _zero(module, args, output):
 
 
 def _geometry(conv):
-    """Extent of the kernel, stride and one-sided padding of a SpeechBrain convolution in time."""
+    """Kernel extent, stride and one-sided padding of a SpeechBrain convolution, along time."""
     kernel, stride, dilation = (
         size[-1] if isinstance(size, tuple) else size
         for size in (conv.kernel_size, conv.stride, conv.dilation)
@@ -94,7 +97,7 @@ def _geometry(conv):
 
 
 def _extend(conv, args):
-    """Append the reflection of each row's own end, as far as the kernel reaches past it."""
+    """Extend each row by the reflection of its own end, as far as the kernel reaches."""
     (x,) = args
     reach = _geometry(conv)[2]
     counts = _FRAMES.get()
@@ -110,7 +113,7 @@ def _extend(conv, args):
 
 
 def _trim(conv, args, output):
-    """Drop the frames that the extension added; count the real ones that are left."""
+    """Remove the frames that the extension added and update the frame counts."""
     counts = _FRAMES.get()
     if counts is None or counts[0] is None:
         return None

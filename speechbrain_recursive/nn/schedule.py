@@ -1,17 +1,17 @@
-"""Depth as data: which physical layer runs at each logical step.
+"""Schedules: which physical layer runs at each logical step.
 
-A schedule is a frozen value and this module imports no torch, so a YAML file, a report or a phone
-can reason about depth without loading a model.
+A schedule is a frozen value. This module does not import torch, so that reports and tools can work with
+depths without loading a model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
 
 class Step(NamedTuple):
-    """One logical step: physical ``layer`` runs in ``block`` for the ``loop``-th time (from 0)."""
+    """One logical step: physical ``layer`` runs in loop number ``loop`` (from 0) of ``block``."""
 
     index: int
     layer: int
@@ -26,19 +26,19 @@ class Block:
     Arguments
     ---------
     name : str
-        What the block is for: ``prelude``, ``recurrent``, ``coda``, ``phonetic``...
+        Such as ``prelude``, ``recurrent``, ``coda`` or ``phonetic``.
     layers : tuple of int
         Indices of physical layers, in the order in which they run.
     loops : int
         How often the whole sequence of layers runs.
     recurs : bool
-        Whether the block may be looped at all; ``loops`` alone cannot say so, since a recurrent
-        block trained with one loop must still be able to loop later.
+        Whether the number of loops can be changed. A recurrent block may be trained with one loop.
 
     Raises
     ------
     ValueError
-        For no layers, a negative layer index, zero loops, or loops of a block that does not recur.
+        If there are no layers, an index is negative, ``loops`` is below 1, or a block that does not
+        recur has more than one loop.
 
     Example
     -------
@@ -47,7 +47,7 @@ class Block:
     """
 
     name: str
-    layers: tuple
+    layers: tuple[int, ...]
     loops: int = 1
     recurs: bool = False
 
@@ -73,12 +73,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A sequence of blocks; iterating over it yields one :class:`Step` per layer application.
+    """A sequence of blocks. Iterating over it yields one :class:`Step` per layer application.
 
     Arguments
     ---------
     blocks : tuple of Block
-        In the order in which they run. Names are unique.
+        Blocks with unique names, in the order in which they run.
 
     Raises
     ------
@@ -96,7 +96,7 @@ class Schedule:
     (9, 17)
     """
 
-    blocks: tuple
+    blocks: tuple[Block, ...]
 
     def __post_init__(self):
         object.__setattr__(self, "blocks", tuple(self.blocks))
@@ -120,22 +120,22 @@ class Schedule:
         return " | ".join(str(block) for block in self.blocks)
 
     @property
-    def n_layers(self):
-        """Number of physical layers (int): one more than the highest index that is named."""
+    def n_layers(self) -> int:
+        """Number of physical layers: the highest index plus one."""
         return 1 + max((max(block.layers) for block in self.blocks), default=-1)
 
     @property
-    def loops(self):
-        """Loop count of each block that recurs, by name (dict of str to int)."""
+    def loops(self) -> dict[str, int]:
+        """Loop count of each block that recurs, by name."""
         return {block.name: block.loops for block in self.blocks if block.recurs}
 
-    def with_loops(self, loops=None, /, **by_block):
-        """The same layers at another depth.
+    def with_loops(self, loops: int | None = None, /, **by_block: int) -> "Schedule":
+        """Return the schedule with other loop counts.
 
         Arguments
         ---------
         loops : int, optional
-            New count for every block that recurs. Where none does, 1 changes nothing.
+            New count for every block that recurs. If none does, only 1 is allowed.
         **by_block : int
             New counts for single blocks, by name.
 
@@ -160,57 +160,48 @@ class Schedule:
             replace(block, loops=counts.get(block.name, block.loops)) for block in self.blocks
         )
 
-    def ends(self, name, every=1):
-        """Indices of the steps that end a loop of a block: where checkpoints, exits and taps sit.
+    def ends(self, name: str, every: int = 1) -> tuple[int, ...]:
+        """Return the indices of the steps that end a loop of a block.
 
         Arguments
         ---------
         name : str
-            The block.
+            Name of the block.
         every : int
-            Only every so many loops: loops ``every``, ``2 * every``...
+            Only loops ``every``, ``2 * every``... count.
 
         Returns
         -------
         tuple of int
         """
-        start, block = self._find(name)
-        width = len(block.layers)
-        return tuple(start + loop * width - 1 for loop in range(every, block.loops + 1, every))
-
-    def after(self, name):
-        """What an exit at the end of a block still has to run (Schedule, possibly empty)."""
-        position = self.blocks.index(self._find(name)[1])
-        return Schedule(self.blocks[position + 1 :])
-
-    def _find(self, name):
         start = 0
         for block in self.blocks:
             if block.name == name:
-                return start, block
+                loops = range(every, block.loops + 1, every)
+                return tuple(start + loop * len(block.layers) - 1 for loop in loops)
             start += len(block)
         raise ValueError(f"no block '{name}'; there is {', '.join(b.name for b in self.blocks)}")
 
 
-def standard(n):
-    """Layers 0 to n-1 once: the plain encoder."""
+def standard(n: int) -> Schedule:
+    """Run layers 0 to n-1 once, as the plain encoder does."""
     return Schedule((Block("layers", range(_count("n", n))),))
 
 
-def cycle(n, loops):
-    """All layers in order, ``loops`` times (the Recursive-Transformer; CYCLE)."""
+def cycle(n: int, loops: int) -> Schedule:
+    """Run all layers in order, ``loops`` times (the Recursive-Transformer; CYCLE)."""
     return Schedule((Block("recurrent", range(_count("n", n)), loops, recurs=True),))
 
 
-def sequence(n, loops):
-    """Each layer ``loops`` times before the next (SEQUENCE)."""
+def sequence(n: int, loops: int) -> Schedule:
+    """Run each layer ``loops`` times before the next (SEQUENCE)."""
     return Schedule(Block(f"layer{i}", (i,), loops, recurs=True) for i in range(_count("n", n)))
 
 
-def latent(n_recurrent, loops, n_prelude, n_coda):
-    """Prelude, recurrent block, coda: {N_R, L, N_P, N_C} of "Rethinking Depth", Eq. 1 to 3.
+def latent(n_recurrent: int, loops: int, n_prelude: int, n_coda: int) -> Schedule:
+    """Run a prelude, a recurrent block and a coda: {N_R, L, N_P, N_C} of "Rethinking Depth", Eq. 1 to 3.
 
-    With ``n_prelude = n_coda = 0`` it is the Recursive-Transformer, with ``loops = 1`` the plain one.
+    ``n_prelude = n_coda = 0`` gives the Recursive-Transformer, ``loops = 1`` the plain Transformer.
     """
     start = _count("n_prelude", n_prelude, least=0)
     end = start + _count("n_recurrent", n_recurrent)
@@ -223,15 +214,15 @@ def latent(n_recurrent, loops, n_prelude, n_coda):
     return Schedule(blocks)
 
 
-def head_tail(n, loops):
-    """First layer, the middle ``loops`` times, last layer (the Zero Token Transformer's shape)."""
+def head_tail(n: int, loops: int) -> Schedule:
+    """Run the first layer, the middle ones ``loops`` times, and the last (Zero Token Transformer)."""
     return latent(_count("n", n, least=3) - 2, loops, 1, 1)
 
 
-def bicycle(n_phonetic, n_linguistic, phonetic_loops, linguistic_loops):
-    """BiCycle, Algorithm 1: the two groups recur on their own, between a first and a last layer.
+def bicycle(n_phonetic: int, n_linguistic: int, phonetic_loops: int, linguistic_loops: int) -> Schedule:
+    """Run a phonetic and a linguistic group, each with its own loop count (BiCycle, Algorithm 1).
 
-    The first layer is the phonetic group's, the last one the linguistic group's; what is left of
+    The first layer of the phonetic group and the last one of the linguistic group run once. The rest of
     each group runs ``phonetic_loops`` and ``linguistic_loops`` times.
     """
     middle = _count("n_phonetic", n_phonetic, least=2)
@@ -246,19 +237,24 @@ def bicycle(n_phonetic, n_linguistic, phonetic_loops, linguistic_loops):
     )
 
 
-def unfold(n, depth, unfoldable=None, path=None):
-    """Foldable: ``n`` layers run in place, some once more than the others, to ``depth`` steps.
+def unfold(
+    n: int,
+    depth: int,
+    unfoldable: Sequence[int] | None = None,
+    path: Sequence[int] | None = None,
+) -> Schedule:
+    """Repeat each of ``n`` layers in place, some once more than the others (Foldable).
 
     Arguments
     ---------
     n : int
-        Physical layers of the seed.
+        Number of physical layers.
     depth : int
         Logical depth to reach.
     unfoldable : sequence of int, optional
-        Layers that may run more than once (all of them by default).
+        Layers that may run more than once; all of them by default.
     path : sequence of int, optional
-        The layers that run once more than the rest; the earliest ones by default.
+        Layers that run once more than the rest; the first ones by default.
 
     Returns
     -------
@@ -267,7 +263,7 @@ def unfold(n, depth, unfoldable=None, path=None):
     Raises
     ------
     ValueError
-        If ``depth`` cannot be reached, or the path names a wrong layer or a wrong number of them.
+        If ``depth`` cannot be reached, or the path has a wrong layer or a wrong number of layers.
 
     Example
     -------
@@ -289,8 +285,14 @@ def unfold(n, depth, unfoldable=None, path=None):
     )
 
 
-def unfold_paths(n, depth, unfoldable=None):
-    """All legal paths of :func:`unfold` (list of tuples of int): 15 for ``unfold_paths(6, 8)``."""
+def unfold_paths(n: int, depth: int, unfoldable: Sequence[int] | None = None) -> list[tuple[int, ...]]:
+    """List all paths that :func:`unfold` allows.
+
+    Example
+    -------
+    >>> len(unfold_paths(6, 8))
+    15
+    """
     free, _, extra = _unfolding(n, depth, unfoldable)
     return list(combinations(free, extra))
 

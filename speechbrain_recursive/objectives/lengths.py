@@ -1,18 +1,19 @@
-"""From padded batches to one number: absolute lengths, and how utterances are averaged."""
+"""Token counts of padded batches, and averages over utterances."""
 
 import torch
+from speechbrain.dataio.batch import PaddedData
 
 from speechbrain_recursive.errors import UserError
 
 
-def token_counts(tokens):
-    """Absolute lengths of a padded batch of targets.
+def token_counts(tokens: PaddedData) -> torch.Tensor:
+    """Compute the absolute lengths of a padded batch of targets.
 
     Arguments
     ---------
     tokens : PaddedData
-        `data` [B, U] and relative `lengths` [B]. These are counts divided by U, so rounding gives
-        the counts back exactly.
+        `data` [B, U] and relative `lengths` [B], which are counts divided by U. Rounding recovers the
+        counts exactly.
 
     Returns
     -------
@@ -21,27 +22,26 @@ def token_counts(tokens):
 
     Example
     -------
-    >>> from speechbrain.dataio.batch import PaddedData
     >>> token_counts(PaddedData(torch.zeros(2, 7), torch.tensor([1.0, 3 / 7])))
     tensor([7, 3])
     """
     return torch.round(tokens.lengths * tokens.data.shape[1]).long()
 
 
-def average(losses, counts, reduction):
+def average(losses: torch.Tensor, counts: torch.Tensor, reduction: str) -> torch.Tensor:
     """Average losses over a batch.
 
     Arguments
     ---------
     losses : torch.Tensor
-        [B], the sum over each utterance's tokens.
+        [B], summed over the tokens of each utterance.
     counts : torch.Tensor
-        [B], tokens of each utterance.
+        [B], number of tokens of each utterance.
     reduction : str
-        "batchmean", as in SpeechBrain's Transformer recipes: the mean over utterances, in which
-        long ones weigh more. "mean", as in its CTC-only recipes: the same after dividing each
-        utterance's loss by its tokens. Against "batchmean" that is smaller by about the mean
-        number of tokens, which matters to clipping and to regularizers.
+        "batchmean", as in SpeechBrain's Transformer recipes, is the mean over utterances, so long
+        utterances weigh more. "mean", as in its CTC-only recipes, divides each utterance's loss by its
+        number of tokens first. The result is smaller than that of "batchmean" by about the mean number
+        of tokens, which affects gradient clipping and regularization.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def average(losses, counts, reduction):
     Raises
     ------
     UserError
-        For another reduction.
+        If the reduction is unknown.
 
     Example
     -------

@@ -1,8 +1,11 @@
 """The task of speech recognition: batches, forward pass, dev error and test report."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import speechbrain as sb
 import torch
@@ -12,21 +15,22 @@ from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
 from speechbrain_recursive.analysis.report import environment, write_report
 from speechbrain_recursive.analysis.wer import error_rate
-from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_loader
+from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.tokenizers import load_tokenizer
-from speechbrain_recursive.decoding.decoder import Setting
+from speechbrain_recursive.decoding.decoder import Decoder, Setting
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
-from speechbrain_recursive.training.distributed import shard
-from speechbrain_recursive.training.evaluation import Point, evaluate
+from speechbrain_recursive.training.evaluation import Point, durations, evaluate
 from speechbrain_recursive.training.task import Task
+from speechbrain_recursive.training.teachers import Teacher
 
 
+@dataclass(eq=False)
 class ASR(Task):
     """Trains an ASR model at the depths of a policy and reports it at all depths that are asked for.
 
@@ -56,47 +60,32 @@ class ASR(Task):
         If there is no decoder of the name ``dev_decoder``, or ``eval_loops`` is not a list.
     """
 
-    def __init__(
-        self,
-        decoders,
-        dev_decoder,
-        eval_loops=(),
-        loop_policy=None,
-        teachers=None,
-        fea_augment=None,
-        dynamic_chunks=None,
-        compile_layers=False,
-    ):
-        if dev_decoder not in decoders:
-            raise UserError(f"dev_decoder: {dev_decoder} is none of {', '.join(decoders)}")
-        if not isinstance(eval_loops, (list, tuple)):
-            raise UserError(f"eval_loops is a list, such as [3, 5], not {eval_loops!r}")
-        self.decoders = dict(decoders)
-        self.dev_decoder = dev_decoder
-        self.eval_loops = list(eval_loops)
-        self.policy = loop_policy or LoopPolicy()
-        self.teachers = dict(teachers or {})
-        self.fea_augment = fea_augment
-        self.dynamic_chunks = dynamic_chunks
-        self.compile_layers = compile_layers
+    decoders: Mapping[str, Decoder]
+    dev_decoder: str
+    eval_loops: Sequence[Any] = ()
+    loop_policy: LoopPolicy | None = None
+    teachers: Mapping[str, Teacher] = field(default_factory=dict)
+    fea_augment: Callable | None = None
+    dynamic_chunks: Callable | None = None
+    compile_layers: bool = False
+
+    def __post_init__(self):
+        if self.dev_decoder not in self.decoders:
+            raise UserError(f"dev_decoder: {self.dev_decoder} is none of {', '.join(self.decoders)}")
+        if not isinstance(self.eval_loops, (list, tuple)):
+            raise UserError(f"eval_loops is a list, such as [3, 5], not {self.eval_loops!r}")
+        self.policy = self.loop_policy or LoopPolicy()
+
+    eval_limit = "eval_batch_seconds"
+
+    def dataset(self, manifests, tokenizer, hparams):
+        """Audio and transcripts."""
+        return make_dataset(manifests, tokenizer, hparams["sample_rate"])
 
     def loaders(self, hparams, manifests, tokenizer):
-        """Make batches that are limited by padded seconds; see :class:`Task`."""
-        corpus, rate = hparams["corpus"], hparams["sample_rate"]
-        self.train_manifests = [manifests[split] for split in corpus.train_splits]
-
-        def dataset(splits):
-            return make_dataset([manifests[split] for split in splits], tokenizer, rate)
-
-        workers = {"num_workers": hparams["num_workers"]}
-        most = hparams["max_batch_examples"]
-        limit, eval_limit = hparams["max_batch_seconds"], hparams["eval_batch_seconds"]
-        train = dataset(corpus.train_splits)
-        return (
-            train_loader(train, limit, hparams["seed"], most, **shard(), **workers),
-            eval_loader(dataset(corpus.dev_splits), eval_limit, **workers),
-            {s: eval_loader(dataset([s]), eval_limit, **workers) for s in corpus.test_splits},
-        )
+        """Make the batches, and remember what n-grams are estimated from; see :class:`Task`."""
+        self.train_manifests = [manifests[split] for split in hparams["corpus"].train_splits]
+        return super().loaders(hparams, manifests, tokenizer)
 
     def setup(self, brain):
         """Try decoders, teachers and the model, so that what cannot work fails before training."""
@@ -120,9 +109,7 @@ class ASR(Task):
     def forward(self, batch, training):
         """Run model and teachers: in training at the policy's depth, on augmented features."""
         model, brain = self.model, self.brain
-        wavs, wav_lens = batch.sig
-        seconds = (torch.round(wav_lens.double() * wavs.shape[1]) / model.sample_rate).tolist()
-        batch = batch.to(brain.device)
+        seconds, batch = durations(batch.sig, model.sample_rate), batch.to(brain.device)
         if training:
             depth = self.policy(model.schedule, brain.optimizer_step, brain.total_steps, seconds)
         else:
@@ -161,16 +148,12 @@ class ASR(Task):
     def report(self, loaders, command):
         """Decode test sets at every depth and write the report; see :class:`Task`."""
         hparams, model, schedule = self.brain.hparams, self.model.eval(), self.model.schedule
-        points = {}
-        for depth in map(model.depth, self.eval_loops):
-            points[str(depth)] = Point(depth, lambda _, depth=depth: depth)
-        label = self.policy.label(schedule)
-        of_batch = partial(self.policy.at_inference, schedule)
-        points[label] = Point(Depth(schedule), of_batch, trained=True)
         points = {
-            name: point._replace(supervised=point.trained or self._supervises(point.depth))
-            for name, point in points.items()
+            str(depth): Point(depth, lambda _, depth=depth: depth, False, self._supervises(depth))
+            for depth in map(model.depth, self.eval_loops)
         }
+        of_batch = partial(self.policy.at_inference, schedule)
+        points[self.policy.label(schedule)] = Point(Depth(schedule), of_batch, True, True)
         found = evaluate(
             model,
             loaders,
@@ -210,12 +193,11 @@ class ASR(Task):
             {} if self.tokenizer.bos is None else {"tokens_bos": torch.ones_like(silence[:, :2]).long()}
         )
         chunks = DynChunkTrainConfig(chunk_size=8) if self.dynamic_chunks else None
-        tries = {"the model cannot run": [], "eval_loops": self.eval_loops}
-        for what, requests in tries.items():
+        for what, requests in (("the model cannot run", []), ("eval_loops", self.eval_loops)):
             try:
-                depths = [self.policy.at_inference(model.schedule, [1.0]), *map(model.depth, requests)]
-                depth = max(depths, key=len)
-                wanted = needs(depths[0]) if depth == depths[0] else Request()
+                trained = self.policy.at_inference(model.schedule, [1.0])
+                depth = max([trained, *map(model.depth, requests)], key=len)
+                wanted = needs(trained) if depth == trained else Request()
                 for decoder in self.decoders.values():
                     wanted |= decoder.request
                 model(silence, second, targets, depth, wanted, dynchunktrain_config=chunks)

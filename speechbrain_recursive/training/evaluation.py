@@ -105,6 +105,12 @@ def evaluate(
     return found
 
 
+def durations(signals: tuple[torch.Tensor, torch.Tensor], sample_rate: int) -> list[float]:
+    """Seconds of each utterance, from waveforms [B, S] and relative lengths [B], to the sample."""
+    wavs, wav_lens = signals
+    return (torch.round(wav_lens.double() * wavs.shape[1]) / sample_rate).tolist()
+
+
 @torch.no_grad()
 def _decode(model, batches, of_batch, chunks, decoders, triples):
     """Triples of every decoder, and its real-time factor with the forward pass counted in."""
@@ -115,7 +121,7 @@ def _decode(model, batches, of_batch, chunks, decoders, triples):
     found, seconds, audio = {name: [] for name in decoders}, dict.fromkeys(decoders, 0.0), 0.0
     for batch in batches:
         wavs, wav_lens = batch.sig
-        lengths = (torch.round(wav_lens.double() * wavs.shape[1]) / model.sample_rate).tolist()
+        lengths = durations(batch.sig, model.sample_rate)
         audio += sum(lengths)
         start = time.perf_counter()
         outputs = model(

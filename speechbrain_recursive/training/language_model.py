@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import torch
 
 from speechbrain_recursive.analysis.report import environment
-from speechbrain_recursive.data.dataset import eval_loader, make_text_dataset, train_loader
+from speechbrain_recursive.data.dataset import make_text_dataset
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.objectives.lengths import token_counts
-from speechbrain_recursive.training.distributed import shard
 from speechbrain_recursive.training.task import Task
 
 
@@ -23,20 +22,11 @@ class LanguageModeling(Task):
     """
 
     error_name = "perplexity"
+    limit = eval_limit = "max_batch_tokens"
 
-    def loaders(self, hparams, manifests, tokenizer):
-        """Make batches that are limited by padded tokens; see :class:`Task`."""
-        limit, workers = hparams["max_batch_tokens"], {"num_workers": hparams["num_workers"]}
-        corpus, seed, most = hparams["corpus"], hparams["seed"], hparams["max_batch_examples"]
-
-        def dataset(splits):
-            return make_text_dataset([manifests[split] for split in splits], tokenizer)
-
-        return (
-            train_loader(dataset(corpus.train_splits), limit, seed, most, **shard(), **workers),
-            eval_loader(dataset(corpus.dev_splits), limit, **workers),
-            {split: eval_loader(dataset([split]), limit, **workers) for split in corpus.test_splits},
-        )
+    def dataset(self, manifests, tokenizer, hparams):
+        """Transcripts."""
+        return make_text_dataset(manifests, tokenizer)
 
     def forward(self, batch, training):
         """Log-probabilities of each next token, as ``decoded`` [B, U, V]."""

@@ -51,8 +51,8 @@ def run(corpus: type, argv: list[str] | None = None) -> None:
         hparams, text = load(hparams_file, _with_run_options(hparams_file, run_opts, overrides))
         if not isinstance(hparams["corpus"], corpus):
             raise UserError(
-                f"{hparams_file}: its corpus is {type(hparams['corpus']).__name__}, and this recipe's is "
-                f"{corpus.__name__}: use that corpus's train.py"
+                f"{hparams_file}: corpus is {type(hparams['corpus']).__name__}, and this train.py is "
+                f"{corpus.__name__}'s: use the one of that corpus"
             )
         train(hparams, text, run_opts, shlex.join(["python", "train.py", *argv]))
     except UserError as error:

@@ -1,23 +1,34 @@
 """What the Brain is given to do: which batches, which forward pass, which error, which report."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from speechbrain_recursive.data.dataset import eval_loader, train_loader
+from speechbrain_recursive.training.distributed import shard
 
-class Task:
+
+class Task(ABC):
     """Base class of tasks; a recipe's YAML names one as ``task``.
 
     Attributes
     ----------
     error_name : str
         What the dev error is called in logs and checkpoints.
+    limit, eval_limit : str
+        Keys of the hyperparameters that limit the batches of training and of evaluation.
     brain : Brain
         Set by :meth:`setup`.
     """
 
     error_name = "error"
+    limit = eval_limit = "max_batch_seconds"
+
+    @abstractmethod
+    def dataset(self, manifests: list[Path], tokenizer: Any, hparams: dict) -> Any:
+        """The dataset of some manifests."""
 
     def loaders(self, hparams: dict, manifests: dict[str, Path], tokenizer: Any) -> tuple:
         """Make the batches.
@@ -25,7 +36,7 @@ class Task:
         Arguments
         ---------
         hparams : dict
-            With the sizes of batches.
+            With the corpus and the sizes of batches.
         manifests : dict of str to pathlib.Path
             By split.
         tokenizer : object
@@ -40,27 +51,43 @@ class Task:
         dict of str to SaveableDataLoader
             By test split.
         """
-        raise TypeError(f"{type(self).__name__} makes no loaders")
+        corpus, workers = hparams["corpus"], {"num_workers": hparams["num_workers"]}
+
+        def dataset(splits):
+            return self.dataset([manifests[split] for split in splits], tokenizer, hparams)
+
+        def in_order(splits):
+            return eval_loader(dataset(splits), hparams[self.eval_limit], **workers)
+
+        order = hparams["seed"], hparams["max_batch_examples"]
+        train = dataset(corpus.train_splits)
+        return (
+            train_loader(train, hparams[self.limit], *order, **shard(), **workers),
+            in_order(corpus.dev_splits),
+            {split: in_order([split]) for split in corpus.test_splits},
+        )
 
     def setup(self, brain: Any) -> None:
         """Prepare on the Brain's device, and refuse what would fail later (UserError)."""
         self.brain = brain
 
+    @abstractmethod
     def forward(self, batch: Any, training: bool) -> Any:
         """Run the model on a batch; returns what the objective reads."""
-        raise TypeError(f"{type(self).__name__} has no forward pass")
 
+    @abstractmethod
     def reset(self) -> None:
         """Start counting the dev error."""
 
+    @abstractmethod
     def observe(self, outputs: Any, batch: Any) -> None:
         """Count what the dev error needs of one batch."""
-        raise TypeError(f"{type(self).__name__} counts no dev error")
 
+    @abstractmethod
     def dev_error(self) -> float:
         """The dev error of the batches that were observed; lower is better."""
-        raise TypeError(f"{type(self).__name__} counts no dev error")
 
+    @abstractmethod
     def report(self, loaders: dict[str, Any], command: str) -> dict:
         """Evaluate the test sets and write the report.
 
@@ -76,7 +103,6 @@ class Task:
         dict
             The content of ``report.json``.
         """
-        raise TypeError(f"{type(self).__name__} has no report")
 
     @property
     def model(self) -> torch.nn.Module:

@@ -1,5 +1,6 @@
 """Providers of what a student is distilled from."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,16 @@ from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.nn.request import Outputs, Request
 
 
-class Teacher:
+class Teacher(ABC):
     """Base class of providers; a recipe's YAML names them under ``teachers``.
 
     They run without gradient and are neither trained, nor saved with checkpoints, nor published.
     """
 
-    def setup(self, tokenizer: Any, device: torch.device | str) -> None:
+    def setup(self, tokenizer: Any, device: torch.device | str) -> None:  # noqa: B027 (optional)
         """Load what is needed, in eval mode, once before training."""
 
+    @abstractmethod
     def __call__(
         self,
         features: torch.Tensor,
@@ -44,7 +46,6 @@ class Teacher:
         request : Request
             What the objectives asked for under the teacher's name.
         """
-        raise TypeError(f"{type(self).__name__} provides nothing")
 
 
 class TrainedTeacher(Teacher):

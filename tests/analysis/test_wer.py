@@ -13,28 +13,32 @@ from speechbrain_recursive.errors import UserError
 
 
 def test_counts_each_kind_of_error():
-    rate = error_rate(
-        [
-            ("sub", ["a", "b", "c", "d"], ["a", "x", "c", "d"]),
-            ("del", ["a", "b", "c"], ["a", "c"]),
-            ("ins", ["a", "b", "c"], ["a", "b", "b", "c"]),
-        ]
-    )
-    assert (rate.substitutions, rate.deletions, rate.insertions) == (1, 1, 1)
+    triples = [
+        ("sub", ["a", "b", "c", "d"], ["a", "x", "c", "d"]),
+        ("del", ["a", "b", "c"], ["a", "c"]),
+        ("ins", ["a", "b", "c"], ["a", "b", "b", "c"]),
+    ]
+    rate = error_rate(triples)
+    kinds = {
+        u["key"]: (u["substitutions"], u["deletions"], u["insertions"])
+        for u in worst_utterances(triples)
+    }
+    assert kinds == {"sub": (1, 0, 0), "del": (0, 1, 0), "ins": (0, 0, 1)}
     assert rate.errors == (1, 1, 1)
     assert rate.lengths == (4, 3, 3)
     assert rate.wer == pytest.approx(30.0)
 
 
 def test_empty_hypothesis_is_all_deletions():
-    rate = error_rate([("u", ["a", "b", "c"], [])])
-    assert (rate.deletions, rate.insertions, rate.substitutions) == (3, 0, 0)
+    triples = [("u", ["a", "b", "c"], [])]
+    (worst,), rate = worst_utterances(triples), error_rate(triples)
+    assert (worst["deletions"], worst["insertions"], worst["substitutions"]) == (3, 0, 0)
     assert rate.wer == rate.low == rate.high == 100.0
 
 
 def test_empty_reference_adds_its_insertions_and_no_length():
     rate = error_rate([("silence", [], ["a", "b"]), ("speech", list("wxyz"), list("wxyz"))])
-    assert (rate.insertions, rate.lengths, rate.wer) == (2, (0, 4), 50.0)
+    assert (rate.errors, rate.lengths, rate.wer) == ((2, 0), (0, 4), 50.0)
     assert np.isfinite([rate.low, rate.high]).all()
 
 

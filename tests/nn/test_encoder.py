@@ -250,7 +250,7 @@ class TestExits:
         (end,) = schedule.ends("recurrent", every=3)
         with torch.no_grad():
             whole = encoder.run(State(batch()), taps=[end])
-            rest = encoder.run(whole.taps[end], Depth(schedule.after("recurrent")))
+            rest = encoder.run(whole.taps[end], Depth(Schedule(schedule.blocks[2:])))
         assert torch.equal(rest.state.x, whole.state.x)
 
 

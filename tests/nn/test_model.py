@@ -410,6 +410,9 @@ class TestWhatIsAsked:
         out = self.run(model, Request(exits={first: Request()}))
         assert out.heads == out.exits[first].heads == {}
         assert "ctc" not in self.counts()
+        out = self.run(model, Request(["ctc"], exits={first: Request()}))
+        assert out.exits[first].heads == {}
+        assert self.counts()["ctc"] == 1
 
     def test_runs_share_one_embedding(self, model):
         deep, other = model.depth(5), Depth(unfold(3, 4, path=(0,)))

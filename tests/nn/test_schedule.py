@@ -89,15 +89,12 @@ def test_schedules_are_values():
         latent(2, 3, 1, 1).blocks = ()
 
 
-def test_ends_and_after():
+def test_ends():
     schedule = latent(4, 5, 2, 2)
     assert schedule.ends("recurrent") == (5, 9, 13, 17, 21)
     assert schedule.ends("recurrent", every=2) == (9, 17)
     assert schedule.ends("prelude") == (1,)
     assert all(list(schedule)[index].layer == 5 for index in schedule.ends("recurrent"))
-    assert str(schedule.after("recurrent")) == "6-7"
-    assert len(schedule.after("coda")) == 0
-    assert str(schedule.after("prelude")) == "(2-5)x5 | 6-7"
 
 
 def test_one_loop_of_a_schedule_without_recurrence_changes_nothing():
@@ -130,7 +127,6 @@ def test_unfold_paths():
         (lambda: standard(3).with_loops(2), "no block of the schedule 0-2 recurs"),
         (lambda: standard(3).with_loops(layers=2), "no block 'layers' that recurs"),
         (lambda: latent(2, 2, 1, 1).ends("middle"), "no block 'middle'"),
-        (lambda: latent(2, 2, 1, 1).after("middle"), "no block 'middle'"),
         (lambda: standard(0), "n must be"),
         (lambda: latent(0, 2, 1, 1), "n_recurrent"),
         (lambda: head_tail(2, 2), "n must be a whole number of at least 3"),

@@ -151,7 +151,7 @@ def test_checkpoints_of_a_block_that_the_schedule_lacks(larm, tmp_path):
     recipe = tmp_path / "own.yaml"
     schedule = "!apply:speechbrain_recursive.nn.schedule.bicycle [2, 2, 6, 6]"
     recipe.write_text(f"base: {HPARAMS / 'larm_mini.yaml'}\nschedule: {schedule}\nhooks: null\n")
-    with pytest.raises(SystemExit, match="error: .*intermediate CTC: no block 'recurrent' recurs in"):
+    with pytest.raises(SystemExit, match=r"error: .*intermediate CTC: no block 'recurrent' recurs in"):
         larm(tmp_path / "run", recipe=recipe)
 
 

@@ -1,4 +1,4 @@
-"""A method that no file of the package knows: a schedule, a hook, an objective, a teacher, a decoder, a YAML.
+"""A method that no file of the package knows: schedule, hook, objective, teacher, decoder and YAML.
 
 Run as `python test_new_method.py CORPUS FOLDER` it trains in forked processes, whole in FOLDER/whole and
 killed and resumed in FOLDER/killed.

@@ -1,1 +1,1 @@
-"""Hooks that tell a recurrent block where it is: each starts as the identity."""
+"""Hooks that condition the loops of a block: on depth, entry state, posteriors, low-rank weights."""

@@ -1,31 +1,35 @@
-"""Where in the recursion a loop is: each hook tells it by the number n of loops made so far."""
+"""Hooks that condition loops on depth: on n, the number of loops completed so far."""
 
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.hooks import Hook
+from speechbrain_recursive.nn.state import State
 
 
 class _ByDepth(Hook):
-    """Changes the state with which every loop but the first begins: ``change(x, n)``, x [B, T, d]."""
+    """Applies ``change(x, n)`` to the input x [B, T, d] of every loop but the first."""
 
-    def before_loop(self, state):
+    def before_loop(self, state: State) -> State:
+        """Condition the input of a loop; see :meth:`Hook.before_loop`."""
         n = state.step.loop
         return state if n == 0 else replace(state, x=self.change(state.x, n))
 
 
 class Clock(_ByDepth):
-    """Adds an embedding of ``n mod interval``, the place between two checkpoints (LARM, Eq. 9 and 10).
+    """Adds an embedding of ``n mod interval``, the position between checkpoints (LARM, Eq. 9 and 10).
 
-    It starts at zero: the identity.
+    The embedding is initialized to zero, so that it leaves the output unchanged.
 
     Arguments
     ---------
     interval : int
         Loops from one checkpoint to the next.
     d_model : int
+        Width of the state.
 
     Example
     -------
@@ -33,27 +37,28 @@ class Clock(_ByDepth):
     torch.Size([4, 8])
     """
 
-    def __init__(self, interval, d_model):
+    def __init__(self, interval: int, d_model: int):
         super().__init__()
         self.interval = interval
         self.embedding = _zero(nn.Embedding(interval, d_model))
 
-    def change(self, x, n):
+    def change(self, x: torch.Tensor, n: int) -> torch.Tensor:
         """Add the embedding to x [B, T, d], broadcast over time."""
         return x + self.embedding.weight[n % self.interval]
 
 
 class FiLM(_ByDepth):
-    """``(1 + scale(n / loops)) * x + bias(n / loops)``, feature by feature (LARM, Eq. 11 and 12).
+    """Computes ``(1 + scale(n / loops)) * x + bias(n / loops)`` per feature (LARM, Eq. 11 and 12).
 
-    Scale and bias are networks with one hidden layer whose last layer starts at zero: the identity.
-    Past ``loops`` the argument grows beyond 1.
+    Scale and bias are networks with one hidden layer. Their last layers are initialized to zero, so that
+    the output is unchanged. Beyond ``loops`` the argument exceeds 1.
 
     Arguments
     ---------
     loops : int
-        Loops that are trained for, N.
+        Trained number of loops, N.
     d_model : int
+        Width of the state.
     hidden : int
         Width of the hidden layers.
 
@@ -63,26 +68,29 @@ class FiLM(_ByDepth):
     50176
     """
 
-    def __init__(self, loops, d_model, hidden=64):
+    def __init__(self, loops: int, d_model: int, hidden: int = 64):
         super().__init__()
         self.loops = loops
         self.scale = _network(d_model, hidden)
         self.bias = _network(d_model, hidden)
 
-    def change(self, x, n):
+    def change(self, x: torch.Tensor, n: int) -> torch.Tensor:
         """Scale and shift x [B, T, d], broadcast over time."""
         scale, bias = (_at(n / self.loops, network) for network in (self.scale, self.bias))
         return (1 + scale) * x + bias
 
 
 class DepthMLP(_ByDepth):
-    """Adds ``mlp(n / loops)``: FiLM's rival without scale (LARM, Table 3b). It starts at zero.
+    """Adds ``mlp(n / loops)``, the alternative to FiLM without a scale (LARM, Table 3b).
+
+    The last layer is initialized to zero, so that the output is unchanged.
 
     Arguments
     ---------
     loops : int
-        Loops that are trained for, N.
+        Trained number of loops, N.
     d_model : int
+        Width of the state.
     hidden : int
         Width of the hidden layer.
 
@@ -92,26 +100,27 @@ class DepthMLP(_ByDepth):
     4
     """
 
-    def __init__(self, loops, d_model, hidden=64):
+    def __init__(self, loops: int, d_model: int, hidden: int = 64):
         super().__init__()
         self.loops = loops
         self.bias = _network(d_model, hidden)
 
-    def change(self, x, n):
-        """Add it to x [B, T, d], broadcast over time."""
+    def change(self, x: torch.Tensor, n: int) -> torch.Tensor:
+        """Add the network's output to x [B, T, d], broadcast over time."""
         return x + _at(n / self.loops, self.bias)
 
 
 class DepthEmbedding(_ByDepth):
-    """Adds an embedding of n: FiLM's rival that knows no other depth (LARM, Table 3b).
+    """Adds an embedding of n, the alternative to FiLM that cannot extrapolate (LARM, Table 3b).
 
-    It starts at zero: the identity.
+    The embedding is initialized to zero, so that it leaves the output unchanged.
 
     Arguments
     ---------
     loops : int
-        Loops that are trained for; more cannot be made.
+        Trained number of loops. More are refused.
     d_model : int
+        Width of the state.
 
     Example
     -------
@@ -119,11 +128,11 @@ class DepthEmbedding(_ByDepth):
     torch.Size([11, 8])
     """
 
-    def __init__(self, loops, d_model):
+    def __init__(self, loops: int, d_model: int):
         super().__init__()
         self.embedding = _zero(nn.Embedding(loops - 1, d_model))
 
-    def change(self, x, n):
+    def change(self, x: torch.Tensor, n: int) -> torch.Tensor:
         """Add the embedding to x [B, T, d], broadcast over time.
 
         Raises
@@ -140,7 +149,7 @@ class DepthEmbedding(_ByDepth):
 
 
 def _at(depth, network):
-    """What a network gives for a depth [d], in the type of its weights."""
+    """Output [d] of a network for a depth, in the dtype of its weights."""
     return network(network[0].weight.new_full((1,), depth))
 
 

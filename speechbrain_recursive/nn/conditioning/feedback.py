@@ -1,4 +1,4 @@
-"""Feedback of what the model already hears into the next loop."""
+"""Feedback of token posteriors into the next loop."""
 
 from dataclasses import replace
 
@@ -7,15 +7,16 @@ from torch import nn
 
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.hooks import Hook
+from speechbrain_recursive.nn.state import State
 
 MODES = ("previous", "current")
 
 
 class PosteriorFeedback(Hook):
-    """Adds ``gain * shift(P softmax(readout(h)))`` to the state that a loop left (LARM, Eq. 6 to 8).
+    """Adds ``gain * shift(P softmax(readout(h)))`` to the output h of a loop (LARM, Eq. 6 to 8).
 
-    ``readout`` is the model's own CTC head, lent to the state for the forward pass. P starts at zero:
-    the identity. It reads the state as the loop left it, so it stands before whatever else changes it.
+    ``readout`` applies the model's CTC head. P is initialized to zero, so that it leaves the output
+    unchanged. The hook reads the output of the loop, so it comes before other hooks that change it.
 
     Arguments
     ---------
@@ -24,17 +25,17 @@ class PosteriorFeedback(Hook):
     d_model : int
         Width of the state.
     mode : str
-        ``previous``: each frame hears the one before it, and the first nothing (Eq. 7); ``current``:
-        each frame hears itself.
+        ``previous``: each frame receives the posteriors of the frame before it, and the first frame
+        receives zeros (Eq. 7); ``current``: each frame receives its own.
     gain : float
-        Its initial value, not zero.
+        Initial value of the gain, not zero.
     learned : bool
-        Whether it is a parameter.
+        Whether the gain is trained.
 
     Raises
     ------
     UserError
-        If the mode is unknown or the gain is zero, with which nothing would ever be learned.
+        If the mode is unknown, or the gain is zero: gain and P would both have no gradient.
 
     Example
     -------
@@ -46,7 +47,14 @@ class PosteriorFeedback(Hook):
     True
     """
 
-    def __init__(self, n_tokens, d_model, mode="previous", gain=0.1, learned=True):
+    def __init__(
+        self,
+        n_tokens: int,
+        d_model: int,
+        mode: str = "previous",
+        gain: float = 0.1,
+        learned: bool = True,
+    ):
         super().__init__()
         if mode not in MODES:
             raise UserError(f"feedback '{mode}' is none of {', '.join(MODES)}")
@@ -57,27 +65,19 @@ class PosteriorFeedback(Hook):
         nn.init.zeros_(self.project.weight)
         self.gain = nn.Parameter(torch.tensor(float(gain)), requires_grad=learned)
 
-    def before_loop(self, state):
-        """Add the feedback to every loop's beginning but the first's.
-
-        Arguments
-        ---------
-        state : State
-
-        Returns
-        -------
-        State
+    def before_loop(self, state: State) -> State:
+        """Add the feedback to the input of every loop but the first.
 
         Raises
         ------
         ValueError
-            If the state carries no readout.
+            If the state has no readout.
         """
         if state.step.loop == 0:
             return state
         if state.readout is None:
             raise ValueError("posterior feedback needs a model with a CTC head, which reads the state")
-        heard = self.project(state.readout(state.x).softmax(-1))
+        feedback = self.project(state.readout(state.x).softmax(-1))
         if self.delay:
-            heard = nn.functional.pad(heard, (0, 0, 1, -1))
-        return replace(state, x=state.x + self.gain * heard)
+            feedback = nn.functional.pad(feedback, (0, 0, 1, -1))
+        return replace(state, x=state.x + self.gain * feedback)

@@ -1,4 +1,4 @@
-"""Injection of a block's entry state into each of its loops."""
+"""Injection of a block's entry state into its loops."""
 
 from dataclasses import replace
 
@@ -6,22 +6,22 @@ import torch
 from torch import nn
 
 from speechbrain_recursive.nn.hooks import Hook
+from speechbrain_recursive.nn.state import State
 
 
 class StateInjection(Hook):
-    """Every loop but the first begins from ``h(r) + gain * z0``.
+    """Adds ``gain * z0`` to the input of every loop but the first, where z0 is the block's entry state.
 
-    ``z0`` is the state with which the block was entered. By default the gain, one number, starts at
-    zero: the identity. LARM (Eq. 8) starts it elsewhere and also knows it fixed. Since every loop reads
-    ``z0``, the layers below the block have a gradient under ``grad_loops``, as soon as the gain has
-    left zero.
+    The gain is a scalar. It is initialized to zero by default, so that the output is unchanged; LARM
+    (Eq. 8) uses another initial value, learned or fixed. Since every loop reads z0, the layers below the
+    block receive a gradient under ``grad_loops`` as soon as the gain is not zero.
 
     Arguments
     ---------
     gain : float
-        Its initial value.
+        Initial value of the gain.
     learned : bool
-        Whether it is a parameter.
+        Whether the gain is trained.
 
     Example
     -------
@@ -37,21 +37,12 @@ class StateInjection(Hook):
 
     injects = True
 
-    def __init__(self, gain=0.0, learned=True):
+    def __init__(self, gain: float = 0.0, learned: bool = True):
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(float(gain)), requires_grad=learned)
 
-    def before_loop(self, state):
-        """Remember z0 at loop 0; add it to every later loop's beginning.
-
-        Arguments
-        ---------
-        state : State
-
-        Returns
-        -------
-        State
-        """
+    def before_loop(self, state: State) -> State:
+        """Store z0 in the first loop and add it in every later one."""
         if state.step.loop == 0:
-            return replace(state, memory={**state.memory, "z0": state.x})
+            return state.remember(z0=state.x)
         return replace(state, x=state.x + self.gain * state.memory["z0"])

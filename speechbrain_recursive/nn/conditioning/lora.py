@@ -1,22 +1,26 @@
-"""Low-rank weights of each loop's own, on layers that the loops share."""
+"""Low-rank updates per loop, for layers that all loops share."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from speechbrain_recursive.nn.hooks import Hook
+from speechbrain_recursive.nn.hooks import Call, Hook
+from speechbrain_recursive.nn.state import State
 
 
 class LoopLoRA(Hook):
-    """Loop r runs each layer of the block with W + (alpha / rank) B_r A_r for every matrix W.
+    """Runs loop r of a block with W + (alpha / rank) B_r A_r in place of every matrix W of its layers.
 
-    The fused query-key-value projection, a bare parameter of SpeechBrain's attention, is one of them.
-    B starts at zero: the identity. Loops past the last adapter use that one.
+    This includes the fused query-key-value projection of SpeechBrain's attention, which is a bare
+    parameter. B is initialized to zero, so that the output is unchanged. Loops beyond ``loops`` use the
+    last update.
 
     Arguments
     ---------
     loops : int
-        How many loops have adapters of their own.
+        Number of loops with their own update.
     rank : int
         Rank of each update.
     alpha : float
@@ -25,7 +29,7 @@ class LoopLoRA(Hook):
     Raises
     ------
     ValueError
-        For less than one loop or rank.
+        If ``loops`` or ``rank`` is below 1.
 
     Example
     -------
@@ -38,7 +42,7 @@ class LoopLoRA(Hook):
     torch.Size([2, 10, 8])
     """
 
-    def __init__(self, loops, rank=8, alpha=8.0):
+    def __init__(self, loops: int, rank: int = 8, alpha: float = 8.0):
         super().__init__()
         if loops < 1 or rank < 1:
             raise ValueError(f"LoopLoRA needs at least one loop and rank 1, got {loops} and {rank}")
@@ -48,7 +52,7 @@ class LoopLoRA(Hook):
         self.down = nn.ModuleDict()
         self.up = nn.ModuleDict()
 
-    def attach(self, layers):
+    def attach(self, layers: Mapping[int, nn.Module]) -> None:
         """Make A [loops, rank, in] and B [loops, out, rank] for each matrix of the block's layers."""
         for index, layer in layers.items():
             down, up = nn.ParameterDict(), nn.ParameterDict()
@@ -59,8 +63,8 @@ class LoopLoRA(Hook):
                     up[_key(name)] = torch.zeros(self.loops, rows, self.rank)
             self.down[str(index)], self.up[str(index)] = down, up
 
-    def around_step(self, state, layer, call):
-        """Run the layer with its weights for this loop."""
+    def around_step(self, state: State, layer: nn.Module, call: Call) -> tuple:
+        """Run the layer with the weights of this loop."""
         loop = min(state.step.loop, self.loops - 1)
         down, up = self.down[str(state.step.layer)], self.up[str(state.step.layer)]
         weights = {
@@ -72,7 +76,7 @@ class LoopLoRA(Hook):
 
 
 class _Call(nn.Module):
-    """A call of a layer as a module, so that the layer's parameters can be replaced for its length."""
+    """Wraps the call of a layer, so that ``functional_call`` can replace the layer's parameters."""
 
     def __init__(self, layer, call):
         super().__init__()
@@ -84,5 +88,5 @@ class _Call(nn.Module):
 
 
 def _key(name):
-    """A parameter's name without the dots that a ParameterDict refuses."""
+    """A parameter's name without dots, which a ParameterDict does not allow."""
     return name.replace(".", "/")

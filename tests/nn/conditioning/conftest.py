@@ -1,13 +1,12 @@
-"""Encoders with a readout, whose blocks a hook can be hung on."""
-
-from dataclasses import replace
+"""Encoders with a readout, for hooks on their blocks."""
 
 import pytest
 import torch
 
+from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
-from speechbrain_recursive.nn.larm import RopeEncoder
 from speechbrain_recursive.nn.schedule import bicycle, latent
+from speechbrain_recursive.nn.state import State
 
 N_TOKENS = 5
 SCHEDULES = {"latent": latent(1, 4, 1, 1), "bicycle": bicycle(2, 2, 3, 4)}
@@ -24,9 +23,9 @@ class Reader(torch.nn.Module):
         self.head = torch.nn.Linear(16, N_TOKENS)
 
     def forward(self, x, pad=None, loops=None, pos=None):
-        state = self.encoder.family.prepare(x, src_key_padding_mask=pad, pos_embs=pos)
-        state = replace(state, readout=self.readout)
-        return self.readout(self.encoder.run(state, loops=loops).state.x)
+        state = State(x, pad=pad, pos=pos, readout=self.readout)
+        depth = Depth.of(self.encoder.schedule, loops)
+        return self.readout(self.encoder.run(state, depth).state.x)
 
     def readout(self, x):
         return self.head(self.encoder.norm(x))
@@ -34,16 +33,11 @@ class Reader(torch.nn.Module):
 
 @pytest.fixture
 def reader(stock):
-    """``reader(family, schedule, make_hooks, ...)``: its blocks that recur have new hooks each."""
+    """``reader(family, schedule, make_hooks, ...)``: each block that recurs has new hooks."""
 
     def build(family, schedule, make_hooks, **options):
         schedule = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
-        if family == "rope":
-            torch.manual_seed(0)
-            bank = RopeEncoder(schedule.n_layers, 16, 2, 32)
-        else:
-            bank = stock(schedule.n_layers, family)
-        return Reader(bank, schedule, make_hooks, **options)
+        return Reader(stock(schedule.n_layers, family), schedule, make_hooks, **options)
 
     return build
 

@@ -1,17 +1,18 @@
-"""What tells a loop its number: identity at first, by hand, and on stock encoders."""
+"""Hooks that condition loops on depth: without effect at first, by hand, and on stock encoders."""
 
 import pytest
 import torch
 from torch.nn.functional import ctc_loss
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.backprop import Backprop
 from speechbrain_recursive.nn.conditioning.depth import Clock, DepthEmbedding, DepthMLP, FiLM
 from speechbrain_recursive.nn.conditioning.feedback import PosteriorFeedback
 from speechbrain_recursive.nn.conditioning.injection import StateInjection
 from speechbrain_recursive.nn.schedule import Step, cycle
 from speechbrain_recursive.nn.state import State
 
-SEAMS = {
+HOOKS = {
     "clock": lambda: [Clock(2, 16)],
     "film": lambda: [FiLM(4, 16)],
     "mlp": lambda: [DepthMLP(4, 16)],
@@ -32,9 +33,9 @@ def randomize(hooks):
 
 
 @pytest.mark.parametrize(("family", "schedule"), [*PLACES, ("rope", cycle(2, 4))])
-@pytest.mark.parametrize("name", SEAMS)
-def test_starts_as_the_identity(reader, batch, family, schedule, name):
-    hooked, bare = reader(family, schedule, SEAMS[name]).eval(), reader(family, schedule, list).eval()
+@pytest.mark.parametrize("name", HOOKS)
+def test_new_hooks_leave_the_output_unchanged(reader, batch, family, schedule, name):
+    hooked, bare = reader(family, schedule, HOOKS[name]).eval(), reader(family, schedule, list).eval()
     torch.testing.assert_close(hooked(batch, RAGGED), bare(batch, RAGGED), atol=1e-6, rtol=0)
     randomize(hooked.encoder.hooks)
     assert not torch.allclose(hooked(batch, RAGGED), bare(batch, RAGGED), atol=1e-3), "it does nothing"
@@ -43,10 +44,10 @@ def test_starts_as_the_identity(reader, batch, family, schedule, name):
 
 
 @pytest.mark.parametrize(("family", "schedule"), PLACES)
-@pytest.mark.parametrize("name", SEAMS)
+@pytest.mark.parametrize("name", HOOKS)
 def test_trains_on_stock_encoders(reader, batch, family, schedule, name):
-    """Three steps from the identity: gradients reach every parameter, and every row of a table."""
-    model = reader(family, schedule, SEAMS[name])
+    """Three steps: gradients reach every parameter, and every row of a table."""
+    model = reader(family, schedule, HOOKS[name])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(3):
@@ -66,7 +67,7 @@ def test_trains_on_stock_encoders(reader, batch, family, schedule, name):
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 def test_rows_of_a_batch_make_their_own_loops(reader, batch, family, schedule, recompute):
     """Values and gradients of each row are those it has alone."""
-    model = reader(family, schedule, SEAMS["all"], recompute=recompute)
+    model = reader(family, schedule, HOOKS["all"], recompute=recompute)
     randomize(model.encoder.hooks)
     counts = torch.tensor([2, 4, 1])
     parameters = list(model.parameters())
@@ -76,7 +77,7 @@ def test_rows_of_a_batch_make_their_own_loops(reader, batch, family, schedule, r
 
     together = model(batch, RAGGED, loops=counts)
     inside = [row[~pad] for row, pad in zip(together, RAGGED, strict=True)]
-    model.encoder.recompute = False
+    model.encoder.backprop = Backprop()
     alone = [
         model(batch[row : row + 1][:, ~RAGGED[row]], loops=int(count))[0]
         for row, count in enumerate(counts)
@@ -88,7 +89,7 @@ def test_rows_of_a_batch_make_their_own_loops(reader, batch, family, schedule, r
 
 
 def test_each_loop_by_hand(reader, batch):
-    """Clock, then FiLM, told by the loops already made; the first loop hears nothing."""
+    """Clock, then FiLM, by the number of loops already made; the first loop is not conditioned."""
     model = reader("transformer", "latent", lambda: [Clock(3, 16), FiLM(4, 16)]).eval()
     randomize(model.encoder.hooks)
     clock, film = model.encoder.hooks["recurrent"]
@@ -104,19 +105,19 @@ def test_each_loop_by_hand(reader, batch):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("name", ["clock", "film", "mlp", "embedding"])
 def test_weights_of_another_type(reader, batch, name, dtype):
-    model = reader("rope", "latent", SEAMS[name]).to(dtype)
+    model = reader("rope", "latent", HOOKS[name]).to(dtype)
     assert model(batch.to(dtype)).dtype == dtype
 
 
 def test_an_embedding_ends_with_its_table(reader, batch):
-    """One row for each loop but the first; what knows no table runs on."""
-    model = reader("transformer", "latent", SEAMS["embedding"])
+    """One row for each loop but the first. Hooks without a table run on."""
+    model = reader("transformer", "latent", HOOKS["embedding"])
     assert model.encoder.hooks["recurrent"][0].embedding.weight.shape == (3, 16)
     model(batch, loops=4)
     with pytest.raises(UserError, match=r"^loop 5 has no depth embedding: .* made for 4 loops$"):
         model(batch, loops=6)
     for name in ("clock", "film", "mlp"):
-        reader("transformer", "latent", SEAMS[name])(batch, loops=6)
+        reader("transformer", "latent", HOOKS[name])(batch, loops=6)
 
 
 def test_film_costs_what_the_paper_says():
@@ -127,6 +128,6 @@ def test_film_costs_what_the_paper_says():
 def test_the_first_loop_is_left_alone():
     state = State(torch.randn(2, 3, 16), step=Step(0, 0, 0, "recurrent"))
     for name in ("clock", "film", "mlp", "embedding", "previous"):
-        (hook,) = SEAMS[name]()
+        (hook,) = HOOKS[name]()
         randomize(hook)
         assert hook.before_loop(state) is state

@@ -1,7 +1,5 @@
 """Posterior feedback: what it reads, where it puts it, and what it refuses."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -12,7 +10,7 @@ from speechbrain_recursive.nn.schedule import Step, latent
 from speechbrain_recursive.nn.state import State
 
 
-def heard(mode, x, readout):
+def fed_back(mode, x, readout):
     """What feedback with a random projection adds to x."""
     torch.manual_seed(0)
     hook = PosteriorFeedback(5, 16, mode, gain=0.5)
@@ -21,19 +19,19 @@ def heard(mode, x, readout):
     return hook.before_loop(state).x - x, 0.5 * hook.project(readout(x).softmax(-1))
 
 
-def test_the_previous_frame_is_heard_and_the_first_hears_nothing(batch):
-    added, posteriors = heard("previous", batch, torch.nn.Linear(16, 5))
+def test_each_frame_gets_the_previous_one_and_the_first_gets_zero(batch):
+    added, posteriors = fed_back("previous", batch, torch.nn.Linear(16, 5))
     assert added[:, 0].eq(0).all()
     torch.testing.assert_close(added[:, 1:], posteriors[:, :-1], atol=1e-6, rtol=0)
 
 
-def test_each_frame_hears_itself(batch):
-    added, posteriors = heard("current", batch, torch.nn.Linear(16, 5))
+def test_each_frame_gets_its_own(batch):
+    added, posteriors = fed_back("current", batch, torch.nn.Linear(16, 5))
     torch.testing.assert_close(added, posteriors, atol=1e-6, rtol=0)
 
 
 def test_an_utterance_of_one_frame(batch):
-    added, _ = heard("previous", batch[:, :1], torch.nn.Linear(16, 5))
+    added, _ = fed_back("previous", batch[:, :1], torch.nn.Linear(16, 5))
     assert added.eq(0).all()
 
 
@@ -49,11 +47,11 @@ def test_refuses_an_unknown_mode():
         PosteriorFeedback(5, 16, "next")
 
 
-def test_an_encoder_without_a_head_is_told_so(stock, batch):
+def test_refuses_an_encoder_without_a_head(stock, batch):
     encoder = RecursiveEncoder(stock(1), latent(1, 2, 0, 0), {"recurrent": [PosteriorFeedback(5, 16)]})
     with pytest.raises(ValueError, match="a model with a CTC head"):
         encoder(batch)
-    state = replace(encoder.family.prepare(batch), readout=torch.nn.Linear(16, 5))
+    state = State(batch, readout=torch.nn.Linear(16, 5))
     assert encoder.run(state).state.x.shape == batch.shape
 
 

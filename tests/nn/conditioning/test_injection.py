@@ -24,7 +24,7 @@ def batch():
     return torch.randn(3, 7, 16)
 
 
-def test_starts_as_the_identity(stock):
+def test_a_new_hook_leaves_the_output_unchanged(stock):
     bare, injected = pair(stock, StateInjection().gain.item())
     assert torch.equal(RecursiveEncoder(bare, latent(1, 4, 1, 1))(batch())[0], injected(batch())[0])
 

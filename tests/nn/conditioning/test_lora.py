@@ -1,4 +1,4 @@
-"""Adapters of each loop's own start as the identity and then are what they say."""
+"""Low-rank updates per loop: without effect at first, then equal to merged weights."""
 
 import copy
 
@@ -11,6 +11,7 @@ from speechbrain.nnet.attention import RelPosEncXL
 from speechbrain_recursive.nn.conditioning.lora import LoopLoRA
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
 from speechbrain_recursive.nn.schedule import latent
+from speechbrain_recursive.nn.state import State
 
 X = torch.rand(2, 12, 8, generator=torch.Generator().manual_seed(0))
 
@@ -42,7 +43,7 @@ def fill(encoder):
 
 
 @pytest.mark.parametrize("kind", ["transformer", "conformer"])
-def test_identity_at_the_start(kind):
+def test_new_updates_leave_the_output_unchanged(kind):
     plain, with_lora = pair(kind)
     for loops in (1, 3, 5):
         expected = plain(X, pos_embs=positions(kind), loops=loops)[0]
@@ -51,11 +52,12 @@ def test_identity_at_the_start(kind):
 
 @pytest.mark.parametrize("kind", ["transformer", "conformer"])
 def test_equals_layers_with_merged_weights(kind):
-    """Loop r is an unshared layer whose matrices are W + B_r A_r, loops past the table use the last."""
+    """Loop r is an unshared layer whose matrices are W + B_r A_r; loops past the table use the last."""
     plain, with_lora = pair(kind)
     fill(with_lora)
     hook = with_lora.hooks["recurrent"][0]
-    x = plain.family.call(plain.family.prepare(X, pos_embs=positions(kind)), plain.layers[0])[0]
+    call, pos = plain.adapter.call, positions(kind)
+    x = call(State(X, pos=pos), plain.layers[0])[0]
     for loop in (0, 1, 2, 2):
         layer = copy.deepcopy(plain.layers[1])
         for name, weight in layer.named_parameters():
@@ -63,9 +65,9 @@ def test_equals_layers_with_merged_weights(kind):
             if weight.dim() == 2:
                 update = hook.up["1"][key][loop] @ hook.down["1"][key][loop]
                 weight.data += hook.scale * update
-        x = plain.family.call(plain.family.prepare(x, pos_embs=positions(kind)), layer)[0]
-    x = plain.family.call(plain.family.prepare(x, pos_embs=positions(kind)), plain.layers[2])[0]
-    torch.testing.assert_close(with_lora(X, pos_embs=positions(kind), loops=4)[0], plain.norm(x))
+        x = call(State(x, pos=pos), layer)[0]
+    x = call(State(x, pos=pos), plain.layers[2])[0]
+    torch.testing.assert_close(with_lora(X, pos_embs=pos, loops=4)[0], plain.norm(x))
 
 
 @pytest.mark.parametrize("recompute", [False, True])
