@@ -1,16 +1,65 @@
-"""What the READMEs show runs, and the files that they name are there."""
+"""The READMEs: Python blocks run, commands and YAML build, and the files and options they name exist."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import speechbrain as sb
+from speechbrain.core import RunOptions
+
+from speechbrain_recursive.__main__ import main
+from speechbrain_recursive.hparams import load, merge
+from speechbrain_recursive.merging import parse_overrides
 
 REPOSITORY = Path(__file__).parents[1]
-READMES = [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("recipes/*/README.md"))]
+RECIPES = sorted(REPOSITORY.glob("recipes/*/README.md"))
+TRAINING = [REPOSITORY / "README.md", *RECIPES]
+READMES = [*TRAINING, REPOSITORY / "benchmarks/README.md"]
+OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
+COMMANDS = ["describe", "transcribe", "calibrate", "compare", "analyze bins", "analyze similarity"]
+OF_A_RUN = re.compile(
+    r"hyperparams\.yaml|hparams/NAME.yaml|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell)/"
+)
 
 
 def blocks(path, language):
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), flags=re.M | re.S)
+
+
+def spans(path):
+    """Code: the lines of bash blocks without comments, and what stands between backticks."""
+    text = path.read_text()
+    lines = [
+        re.sub(r"\s+#.*", "", line)
+        for block in blocks(path, "bash")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    return lines + [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+
+
+def hparams_file(path, name):
+    """A YAML file that a README names, such as ``hparams/mini.yaml``, or None."""
+    found = [path.parent / name, REPOSITORY / "recipes/LibriSpeech" / name]
+    return next((file for file in found if file.is_file()), None)
+
+
+def options_of(command, capsys):
+    """The options of a command of ``speechbrain-recursive``."""
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    return set(re.findall(r"--(\w+)", capsys.readouterr().out))
+
+
+def command_of(span):
+    """The command of ``speechbrain-recursive`` that a span of code runs, or None."""
+    words = span.removeprefix("speechbrain-recursive ")
+    return next((command for command in COMMANDS if re.match(rf"{command}\b", words)), None)
+
+
+def name(path):
+    return path.parent.name
 
 
 def test_python_in_the_readme_runs():
@@ -23,25 +72,87 @@ def test_python_in_the_readme_runs():
     assert deep.shape == deeper.shape == mixed.shape == x.shape
 
 
-@pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
-def test_recipes_that_are_named_are_there(path):
-    for name in re.findall(r"[\w/.-]*hparams/\w+\.yaml", path.read_text()):
-        places = [path.parent / name, REPOSITORY / "recipes/LibriSpeech" / name]
-        assert any(place.is_file() for place in places), name
+@pytest.mark.parametrize("path", READMES, ids=name)
+def test_recipes_that_are_named_exist(path):
+    for file in set(re.findall(r"hparams/\w+\.yaml", path.read_text())) - {"hparams/NAME.yaml"}:
+        assert hparams_file(path, file), file
 
 
-@pytest.mark.parametrize("path", READMES[1:], ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", READMES, ids=name)
+def test_files_that_are_named_exist(path):
+    ours = REPOSITORY / "speechbrain_recursive"
+    recipe = path.parent if path in RECIPES else REPOSITORY / "recipes/LibriSpeech"
+    places = [path.parent, REPOSITORY, ours, recipe, recipe / "hparams", REPOSITORY / "recipes/common"]
+    text = path.read_text()
+    for span in spans(path):
+        for file in re.findall(r"(?<![\w/<>.-])[\w/-]+\.(?:py|yaml)\b|^[\w/-]+/$", span):
+            if not OF_A_RUN.fullmatch(file):
+                assert any((place / file).exists() for place in places), file
+    for link in re.findall(r"\]\((?!http|#)([^)#]+)", text):
+        assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", READMES, ids=name)
+def test_anchors_that_are_linked_exist(path):
+    for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#([\w-]+)\)", path.read_text()):
+        titles = re.findall(r"^#+ (.*)$", (path.parent / file if file else path).read_text(), flags=re.M)
+        assert anchor in {title.lower().replace(" ", "-") for title in titles}, anchor
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name)
 def test_every_recipe_is_named(path):
     text = path.read_text()
     for recipe in sorted(path.parent.glob("hparams/*.yaml")):
         assert f"`{recipe.name}`" in text
 
 
-@pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
-def test_commands_that_are_shown_are_known(path):
-    from speechbrain_recursive import cli
+@pytest.mark.parametrize("path", TRAINING, ids=name)
+def test_training_commands_build(path):
+    found = set()
+    for span in spans(path):
+        if command := re.search(r"train\.py (hparams/\w+\.yaml)(.*)", span):
+            found.add((command[1], re.sub(r"--seed N\b", "", command[2])))
+    assert found
+    for file, words in sorted(found):
+        _, _, overrides = sb.parse_arguments([file, *shlex.split(words)])
+        load(hparams_file(path, file), OPEN | parse_overrides(overrides), device="meta")
 
-    commands = {file.stem for file in Path(cli.__path__[0]).glob("[a-z]*.py")}
-    for block in blocks(path, "bash"):
-        for command in re.findall(r"^speechbrain-recursive (\w+)", block, flags=re.M):
-            assert command in commands
+
+@pytest.mark.parametrize("path", RECIPES, ids=name)
+def test_yaml_blocks_build(path, tmp_path):
+    for block in blocks(path, "yaml"):
+        base = re.search(r"^base: (\w+\.yaml)$", block, flags=re.M)[1]
+        file = tmp_path / "block.yaml"
+        file.write_text(block.replace(f"base: {base}", f"base: {path.parent}/hparams/{base}"))
+        load(file, OPEN, device="meta")
+
+
+@pytest.mark.parametrize("path", READMES, ids=name)
+def test_options_that_are_shown_exist(path, capsys):
+    run = RunOptions().as_dict().keys() | {"nproc_per_node"}
+    in_yaml = run.union(*(merge(file) for file in REPOSITORY.glob("recipes/*/hparams/*.yaml")))
+    sources = "".join(file.read_text() for file in REPOSITORY.glob("benchmarks/*.py"))
+    in_benchmarks = set(re.findall(r'"--(\w+)"', sources))
+    by_command = {command: options_of(command, capsys) for command in COMMANDS}
+    for span in spans(path):
+        command = command_of(span)
+        recipe = re.match(r"(?:.* )?(?:hparams/)?(\w+\.yaml) --", span)
+        if "benchmarks/" in span or path.parent.name == "benchmarks":
+            known = in_benchmarks
+        elif recipe and command in (None, "describe"):
+            known = (
+                by_command["describe"] | run | merge(hparams_file(path, f"hparams/{recipe[1]}")).keys()
+            )
+        elif command:
+            known = by_command[command]
+        else:  # an option by itself
+            known = in_yaml.union(*by_command.values())
+        used = set(re.findall(r"(?<![\w-])--([a-z]\w*)", span))
+        assert used <= known, span
+
+
+@pytest.mark.parametrize("path", READMES, ids=name)
+def test_commands_that_are_shown_exist(path):
+    for span in spans(path):
+        if span.startswith("speechbrain-recursive "):
+            assert command_of(span), span
