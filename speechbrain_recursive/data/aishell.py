@@ -70,9 +70,7 @@ class Aishell1(Corpus):
     train_splits, dev_splits, test_splits = (("train",), ("dev",), ("test",))
     url = "https://www.openslr.org/resources/33"
     md5 = "2f494334227864a8a8fec932999db9d8"
-    twin = Twin(
-        "data_aishell", SPLITS, language="cmn", voice="cmn", rates=(120, 165), place=_place, write=_write
-    )
+    twin = Twin("data_aishell", SPLITS, language="cmn", rates=(120, 165), place=_place, write=_write)
 
     def download(self, data_folder: str | Path) -> None:
         """Download and unpack the corpus (15 GB), unless it is there.
@@ -100,8 +98,7 @@ class Aishell1(Corpus):
         for split in splits:
             if not audio[split]:
                 raise UserError(
-                    f"{folders[split]} holds no <speaker>/*.wav, and no tarball of "
-                    f"{corpus / 'wav'} does: unpack data_aishell.tgz again"
+                    f"{folders[split]} holds no <speaker>/*.wav: unpack data_aishell.tgz again"
                 )
         files = listing([transcript.parent], (transcript.name,))
         return [files, audio], lambda: _rows(transcript, audio)

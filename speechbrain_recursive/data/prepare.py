@@ -8,12 +8,11 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import soundfile
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from speechbrain_recursive.data.audio import segment
 from speechbrain_recursive.data.manifest import COLUMNS, NUMBERS, write_manifest
@@ -201,10 +200,7 @@ def _inspect(rows, split):
             row["duration"], row["unreadable"] = _audio(row)
             row["reason"] = row["unreadable"] or ("" if row["wrd"] else "empty transcript")
 
-    with ThreadPoolExecutor(8) as pool:
-        done = pool.map(inspect, rows)
-        for _ in tqdm(done, desc=f"Checking {split}", total=len(rows), delay=1):
-            pass
+    thread_map(inspect, rows, max_workers=8, desc=f"Checking {split}", delay=1)
 
 
 def _audio(row):
