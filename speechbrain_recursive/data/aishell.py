@@ -19,6 +19,7 @@ from speechbrain_recursive.data.download import install, unpack
 from speechbrain_recursive.data.prepare import listing, locate, transcripts
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import write_whole
 
 TRANSCRIPT = "transcript/aishell_transcript_v0.8.txt"
 SPLITS = ("train", "dev", "test")
@@ -31,10 +32,8 @@ def _place(split, speaker, nth):
 
 def _write(root, plan):
     """Write the file of transcripts of the synthetic twin."""
-    path = root / TRANSCRIPT
-    path.parent.mkdir()
     text = "".join(f"{Path(row['path']).stem} {row['text']}\n" for row in plan)
-    path.write_text(text, encoding="utf-8")
+    write_whole(root / TRANSCRIPT, text)
 
 
 class Aishell1(Corpus):

@@ -74,8 +74,7 @@ def build_manifests(
     """
     manifests = {split: save_folder / f"{split}.csv" for split in strict}
     corpus = hashlib.md5(json.dumps(files).encode()).hexdigest()
-    limits = [MIN_DURATION, MAX_DURATION]
-    record = json.dumps([strict, bad_test_audio, limits, COLUMNS, corpus], indent=1)
+    record = json.dumps([strict, bad_test_audio, MIN_DURATION, MAX_DURATION, COLUMNS, corpus])
     stamp = save_folder / STAMP
     unchanged = stamp.is_file() and stamp.read_text() == record
     if unchanged and all(path.is_file() for path in manifests.values()):
@@ -88,9 +87,7 @@ def build_manifests(
     rejected = [row for split in strict for row in rows[split] if row["reason"]]
     report = save_folder / REPORT
     write_whole(report, "".join(f"{_reason(row)}\n" for row in rejected))
-    kept = {
-        split: _select(rows[split], split, strict[split], bad_test_audio, report) for split in strict
-    }
+    kept = {s: _select(rows[s], s, strict[s], bad_test_audio, report) for s in strict}
     for split, path in manifests.items():
         write_manifest(path, kept[split])
     write_whole(stamp, record)
