@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -96,11 +97,9 @@ def environment() -> dict:
     >>> "torch" in environment()["versions"]
     True
     """
-    cpu = platform.processor() or platform.machine()
     cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.exists():
-        names = [line for line in cpu_info.read_text().splitlines() if line[:10] == "model name"]
-        cpu = names[0].split(":", 1)[1].strip() if names else cpu
+    name = re.search(r"model name\s*: (.*)", cpu_info.read_text() if cpu_info.exists() else "")
+    cpu = name[1] if name else platform.processor() or platform.machine()
     hardware = f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         hardware += f"; {torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
@@ -176,22 +175,15 @@ def _results_table(rows: list[dict], axis: str, compute: dict[str, int]) -> str:
     for (split, label), by_decoder in lines.items():
         first = next(iter(by_decoder.values()))
         notes = [note for note in ("trained", "supervised") if first[note]]
-        rates = [_rate(by_decoder.get(decoder), metric) for decoder in decoders]
-        rtfs = [_rtf(by_decoder.get(decoder)) for decoder in decoders]
+        found = [by_decoder.get(decoder) for decoder in decoders]
+        rates = [f"{r[metric]:.1f} [{r['low']:.1f}, {r['high']:.1f}]" if r else "-" for r in found]
+        rtfs = [f"{r['rtf']:.3g}" if r and r["rtf"] is not None else "-" for r in found]
         depth = f"{label} ({', '.join(notes)})" if notes else label
         adds = f"{compute[label] / 1e9:.2f} G" if label in compute else "-"
         cells.append([split, depth, *rates, adds, " / ".join(rtfs)])
     heads = [f"{metric.upper()} % {decoder} [95%]" for decoder in decoders]
     head = ["split", axis, *heads, "multiply-adds/s", f"RTF {' / '.join(decoders)}"]
     return markdown_table(head, cells)
-
-
-def _rate(row: dict | None, metric: str) -> str:
-    return f"{row[metric]:.1f} [{row['low']:.1f}, {row['high']:.1f}]" if row else "-"
-
-
-def _rtf(row: dict | None) -> str:
-    return "-" if row is None or row["rtf"] is None else f"{row['rtf']:.3g}"
 
 
 def _markdown(heading: str, table: str, plot: str, info: dict, worst: dict[str, list[dict]]) -> str:

@@ -114,8 +114,8 @@ def bootstrap_interval(
     >>> bootstrap_interval([1, 1, 1], [4, 4, 4])
     (25.0, 25.0)
     """
-    low, high = np.percentile(bootstrap_rates(errors, lengths, resamples, seed), (2.5, 97.5))
-    return float(low), float(high)
+    rates = bootstrap_rates(errors, lengths, resamples, seed)
+    return tuple(np.percentile(rates, (2.5, 97.5)).tolist())
 
 
 def bootstrap_rates(

@@ -19,6 +19,7 @@ from speechbrain_recursive.data.download import install, unpack
 from speechbrain_recursive.data.prepare import listing, locate, transcripts
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import write_whole
 
 TRANSCRIPT = "transcript/aishell_transcript_v0.8.txt"
 SPLITS = ("train", "dev", "test")
@@ -31,10 +32,8 @@ def _place(split, speaker, nth):
 
 def _write(root, plan):
     """Write the file of transcripts of the synthetic twin."""
-    path = root / TRANSCRIPT
-    path.parent.mkdir()
     text = "".join(f"{Path(row['path']).stem} {row['text']}\n" for row in plan)
-    path.write_text(text, encoding="utf-8")
+    write_whole(root / TRANSCRIPT, text)
 
 
 class Aishell1(Corpus):
@@ -70,9 +69,7 @@ class Aishell1(Corpus):
     train_splits, dev_splits, test_splits = (("train",), ("dev",), ("test",))
     url = "https://www.openslr.org/resources/33"
     md5 = "2f494334227864a8a8fec932999db9d8"
-    twin = Twin(
-        "data_aishell", SPLITS, language="cmn", voice="cmn", rates=(120, 165), place=_place, write=_write
-    )
+    twin = Twin("data_aishell", SPLITS, language="cmn", rates=(120, 165), place=_place, write=_write)
 
     def download(self, data_folder: str | Path) -> None:
         """Download and unpack the corpus (15 GB), unless it is there.
@@ -100,8 +97,7 @@ class Aishell1(Corpus):
         for split in splits:
             if not audio[split]:
                 raise UserError(
-                    f"{folders[split]} holds no <speaker>/*.wav, and no tarball of "
-                    f"{corpus / 'wav'} does: unpack data_aishell.tgz again"
+                    f"{folders[split]} holds no <speaker>/*.wav: unpack data_aishell.tgz again"
                 )
         files = listing([transcript.parent], (transcript.name,))
         return [files, audio], lambda: _rows(transcript, audio)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from speechbrain_recursive.data import text
-from speechbrain_recursive.data.prepare import Rows, Rules, build_manifests
+from speechbrain_recursive.data.prepare import Rows, build_manifests
 from speechbrain_recursive.data.synthesis import Twin, synthesize
 from speechbrain_recursive.errors import UserError
 
@@ -140,11 +140,7 @@ class Corpus:
         raise NotImplementedError
 
     def prepare(
-        self,
-        data_folder: str | Path,
-        save_folder: str | Path,
-        bad_test_audio: str = "refuse",
-        **limits: Any,
+        self, data_folder: str | Path, save_folder: str | Path, bad_test_audio: str = "refuse"
     ) -> dict[str, Path]:
         """Check the corpus and write one CSV manifest per split.
 
@@ -160,8 +156,6 @@ class Corpus:
             Where manifests, ``rejected.txt`` and the record of the options go.
         bad_test_audio : str
             ``"refuse"`` or ``"empty"``: how an unusable utterance in dev or test is treated.
-        **limits
-            ``min_duration`` and ``max_duration`` of an utterance, in seconds; by default 0.1 and 40.
 
         Returns
         -------
@@ -174,10 +168,11 @@ class Corpus:
             If the corpus or a split is missing, if a transcript is malformed or does not match the
             audio, or if too much audio is unusable.
         """
-        strict = [*self.dev_splits, *self.test_splits]
-        rules = Rules(self.splits, strict, bad_test_audio=bad_test_audio, **limits)
+        if bad_test_audio not in ("refuse", "empty"):
+            raise UserError(f"bad_test_audio must be 'refuse' or 'empty', not {bad_test_audio!r}")
+        strict = {split: split in (*self.dev_splits, *self.test_splits) for split in self.splits}
         files, read = self.utterances(Path(data_folder), self.splits)
-        return build_manifests(save_folder, files, read, rules)
+        return build_manifests(Path(save_folder), files, read, strict, bad_test_audio)
 
     def synthesize(self, folder: str | Path, **options: Any) -> Path:
         """Write the synthetic twin in the corpus's layout, unless it is already there.

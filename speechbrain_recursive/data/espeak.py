@@ -57,8 +57,7 @@ class Espeak:
         self.language = language
         self._blocks = []
         self._callback = _CALLBACK(self._receive)  # the library holds only the address
-        options = (SYNCHRONOUS, 0, bytes(home), NO_EXIT)
-        self.sample_rate = self._library.espeak_Initialize(*options)
+        self.sample_rate = self._library.espeak_Initialize(SYNCHRONOUS, 0, bytes(home), NO_EXIT)
         if self.sample_rate <= 0:
             raise RuntimeError(f"eSpeak NG does not start with the data that {home} links to")
         self._library.espeak_SetSynthCallback(self._callback)

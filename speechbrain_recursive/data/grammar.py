@@ -104,11 +104,11 @@ GRAMMARS = {
     language: {
         rule: choices.split() if isinstance(choices, str) else choices for rule, choices in rules.items()
     }
-    for language, rules in {"en": ENGLISH, "cmn": MANDARIN}.items()
+    for language, rules in {"en-us": ENGLISH, "cmn": MANDARIN}.items()
 }
 
 
-def word_types(language: str = "en") -> list[str]:
+def word_types(language: str = "en-us") -> list[str]:
     """List the words of a grammar.
 
     Arguments
@@ -123,14 +123,14 @@ def word_types(language: str = "en") -> list[str]:
 
     Example
     -------
-    >>> len(word_types("en")) > 200
+    >>> len(word_types("en-us")) > 200
     True
     """
     choices = " ".join(choice for rule in GRAMMARS[language].values() for choice in rule)
     return sorted({*re.sub(r"{\w+}", " ", choices).split()})
 
 
-def sentences(count: int, seed: int | str, language: str = "en") -> list[str]:
+def sentences(count: int, seed: int | str, language: str = "en-us") -> list[str]:
     """Draw sentences, no two alike.
 
     Arguments

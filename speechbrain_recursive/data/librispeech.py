@@ -84,8 +84,7 @@ class LibriSpeech(Corpus):
     twin = Twin(
         "LibriSpeech",
         ("train-clean-100", "dev-clean", "test-clean"),
-        language="en",
-        voice="en-us",
+        language="en-us",
         rates=(115, 170),
         place=_place,
         write=_write,

@@ -7,20 +7,19 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import soundfile
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from speechbrain_recursive.data.audio import segment
 from speechbrain_recursive.data.manifest import COLUMNS, NUMBERS, write_manifest
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
 
+MIN_DURATION, MAX_DURATION = 0.1, 40.0  # of an utterance, in seconds
 MAX_LEFT_OUT = 0.01  # of a split
 UNREADABLE_DURATION = 0.5  # seconds of silence in place of audio that cannot be read
 STAMP = "prepared.json"
@@ -30,50 +29,18 @@ Rows = dict[str, list[dict[str, Any]]]  # by split
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Rules:
-    """Which splits are prepared, and what counts as an utterance.
-
-    Arguments
-    ---------
-    splits : sequence of str
-        Names of splits, each once.
-    strict : sequence of str
-        Those of dev and test.
-    min_duration, max_duration : float
-        Limits in seconds.
-    bad_test_audio : str
-        ``"refuse"`` or ``"empty"``: see :func:`build_manifests`.
-
-    Raises
-    ------
-    UserError
-        If ``bad_test_audio`` is something else.
-    """
-
-    splits: Sequence[str]
-    strict: Sequence[str]
-    min_duration: float = 0.1
-    max_duration: float = 40.0
-    bad_test_audio: str = "refuse"
-
-    def __post_init__(self):
-        if self.bad_test_audio not in ("refuse", "empty"):
-            raise UserError(f"bad_test_audio must be 'refuse' or 'empty', not {self.bad_test_audio!r}")
-
-
 def build_manifests(
-    save_folder: str | Path, files: Any, utterances: Callable[[], Rows], rules: Rules, workers: int = 8
+    save_folder: Path, files: Any, read: Callable[[], Rows], strict: dict[str, bool], bad_test_audio: str
 ) -> dict[str, Path]:
     """Check utterances and write one CSV manifest per split, and ``rejected.txt``.
 
     A manifest has the columns ID, duration (seconds), wav (absolute path), spk_id, wrd, unreadable (a
     reason, or nothing), and start, stop (seconds) and channel where an utterance is a part of its file,
-    sorted by ID. A second call does nothing unless a rule, a file of the corpus or a manifest has
+    sorted by ID. A second call does nothing unless an argument, a file of the corpus or a manifest has
     changed.
 
-    Audio that is corrupt, too short or too long, empty transcripts and audio without a transcript are
-    listed in ``rejected.txt``, one per line with the reason. Training splits do without them, unless
+    Corrupt audio, audio that does not last 0.1 to 40 s, empty transcripts and audio without a transcript
+    are listed in ``rejected.txt``, one per line with the reason. Training splits do without them, unless
     they are more than 1% of a split. In dev and test nothing that has a transcript is left out: with
     ``bad_test_audio`` at ``"refuse"`` such an utterance stops the call; with ``"empty"`` it is kept, and
     the column ``unreadable`` gives the reason if its audio cannot be used, so that evaluation takes an
@@ -83,17 +50,17 @@ def build_manifests(
 
     Arguments
     ---------
-    save_folder : str or Path
-        Where manifests, ``rejected.txt`` and the record of the rules go.
+    save_folder : Path
+        Where manifests, ``rejected.txt`` and the record of the arguments go.
     files : list or dict
         All files of the corpus that the manifests depend on: one or several results of :func:`listing`.
-    utterances : callable
+    read : callable
         ``() -> {split: rows}``, where a row is a dict of ID, wav, spk_id and wrd (None where there is
         no transcript), and may have start, stop and channel; called only if there is something to do.
-    rules : Rules
-        Splits and limits.
-    workers : int
-        Threads that read audio.
+    strict : dict of str to bool
+        The splits to prepare, and whether each is one of dev and test.
+    bad_test_audio : str
+        ``"refuse"`` or ``"empty"``.
 
     Returns
     -------
@@ -105,22 +72,22 @@ def build_manifests(
     UserError
         If too much of a split is unusable, as above. No manifest is written then.
     """
-    save_folder = Path(save_folder)
-    manifests = {split: save_folder / f"{split}.csv" for split in rules.splits}
+    manifests = {split: save_folder / f"{split}.csv" for split in strict}
     corpus = hashlib.md5(json.dumps(files).encode()).hexdigest()
-    record = json.dumps(asdict(rules) | {"columns": COLUMNS, "corpus": corpus}, indent=1)
+    record = json.dumps([strict, bad_test_audio, MIN_DURATION, MAX_DURATION, COLUMNS, corpus])
     stamp = save_folder / STAMP
     unchanged = stamp.is_file() and stamp.read_text() == record
     if unchanged and all(path.is_file() for path in manifests.values()):
         return manifests
 
-    rows = utterances()
+    rows = read()
     stamp.unlink(missing_ok=True)
-    for split in rules.splits:
-        _inspect(rows[split], rules, split, workers)
-    rejected = [row for split in rules.splits for row in rows[split] if row["reason"]]
-    write_whole(save_folder / REPORT, "".join(f"{_reason(row)}\n" for row in rejected))
-    kept = {split: _select(rows[split], rules, split, save_folder / REPORT) for split in rules.splits}
+    for split in strict:
+        _inspect(rows[split], split)
+    rejected = [row for split in strict for row in rows[split] if row["reason"]]
+    report = save_folder / REPORT
+    write_whole(report, "".join(f"{_reason(row)}\n" for row in rejected))
+    kept = {s: _select(rows[s], s, strict[s], bad_test_audio, report) for s in strict}
     for split, path in manifests.items():
         write_manifest(path, kept[split])
     write_whole(stamp, record)
@@ -219,7 +186,7 @@ def transcripts(paths: Iterable[Path]) -> dict[str, tuple[str, Path, str]]:
     return found
 
 
-def _inspect(rows, rules, split, workers):
+def _inspect(rows, split):
     """Add to each row its duration, what is wrong with its audio, and why it is rejected."""
 
     def inspect(row):
@@ -227,23 +194,20 @@ def _inspect(rows, rules, split, workers):
         if row["wrd"] is None:
             row["reason"] = "no transcript"
         else:
-            row["duration"], row["unreadable"] = _audio(row, rules)
+            row["duration"], row["unreadable"] = _audio(row)
             row["reason"] = row["unreadable"] or ("" if row["wrd"] else "empty transcript")
 
-    with ThreadPoolExecutor(workers) as pool:
-        done = pool.map(inspect, rows)
-        for _ in tqdm(done, desc=f"Checking {split}", total=len(rows), delay=1):
-            pass
+    thread_map(inspect, rows, max_workers=8, desc=f"Checking {split}", delay=1)
 
 
-def _audio(row, rules):
+def _audio(row):
     """Duration in seconds, and why the audio cannot be used (or nothing)."""
     try:
         with soundfile.SoundFile(row["wav"]) as audio:
             frames = segment(audio, *map(row.get, NUMBERS))
             duration = frames / audio.samplerate
-            if not rules.min_duration <= duration <= rules.max_duration:
-                limits = f"{rules.min_duration:g} to {rules.max_duration:g} s"
+            if not MIN_DURATION <= duration <= MAX_DURATION:
+                limits = f"{MIN_DURATION:g} to {MAX_DURATION:g} s"
                 return duration, f"lasts {duration:.2f} s, which is not within {limits}"
             return duration, "" if len(audio.read(frames, dtype="int16")) == frames else "cut short"
     except UserError as error:
@@ -253,9 +217,9 @@ def _audio(row, rules):
         return 0.0, f"cannot be decoded ({problem.removeprefix('Error : ').rstrip('.')})"
 
 
-def _select(rows, rules, split, report):
+def _select(rows, split, strict, bad_test_audio, report):
     """The rows that a manifest keeps."""
-    everything, strict = rows, split in rules.strict
+    everything = rows
     spare = [row for row in rows if row["reason"] and (row["wrd"] is None or not strict)]
     if len(spare) > MAX_LEFT_OUT * len(rows):
         raise UserError(_count(spare, rows, split, report, ", more than 1%"))
@@ -264,7 +228,7 @@ def _select(rows, rules, split, report):
         left_out = {row["ID"] for row in spare}
         rows = [row for row in rows if row["ID"] not in left_out]
     bad = [row for row in rows if row["reason"]]
-    if bad and rules.bad_test_audio == "refuse":
+    if bad and bad_test_audio == "refuse":
         raise UserError(
             f"{_count(bad, everything, split, report)}; repair them, or count their words as "
             "deletions with --bad_test_audio empty"

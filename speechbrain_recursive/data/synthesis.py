@@ -15,6 +15,7 @@ variants below are those of eSpeak NG without
 The 61 training voices are 44 variants, the first 17 of them at a low and at a high pitch.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import inspect
@@ -23,7 +24,6 @@ import json
 import random
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import soundfile
 from scipy.signal import fftconvolve, resample_poly
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from speechbrain_recursive.data import espeak, grammar
 from speechbrain_recursive.errors import UserError
@@ -62,9 +62,7 @@ class Twin:
     splits : tuple of str
         Names of the training, dev and test split.
     language : str
-        Of the grammar, and of its sentences: see :mod:`speechbrain_recursive.data.grammar`.
-    voice : str
-        eSpeak's name of the language.
+        Of its sentences, by eSpeak's name: see :mod:`speechbrain_recursive.data.grammar`.
     rates : tuple of int
         Lowest and highest nominal speaking rate by default, in eSpeak's words a minute.
     place : callable
@@ -81,7 +79,6 @@ class Twin:
     root: str
     splits: tuple[str, str, str]
     language: str
-    voice: str
     rates: tuple[int, int]
     place: Callable[[str, int, int], str]
     write: Callable[[Path, list[dict[str, Any]]], None]
@@ -159,13 +156,9 @@ def synthesize(
     plan = _plan(twin, counts, seed, rates)
     twin.write(partial, plan)
     babble = _babble(twin, seed) if noise else None
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(plan), desc="Synthesis") as bar:
-        jobs = [
-            pool.submit(_speak, twin.voice, partial, [*rows], seed, babble, noise, reverb, bar)
-            for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])
-        ]
-        for job in jobs:
-            job.result()
+    speak = functools.partial(_speak, twin.language, partial, seed, babble, noise, reverb)
+    speakers = [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
+    thread_map(speak, speakers, max_workers=workers, desc="Synthesis", unit="speaker")
     (partial / STAMP).write_text(json.dumps(options, indent=1))
     shutil.rmtree(corpus, ignore_errors=True)
     partial.rename(corpus)
@@ -184,9 +177,7 @@ def _plan(twin, counts, seed, rates):
     """One dict per utterance, by speaker and path; ``index`` is the order in which they are drawn."""
     texts = iter(grammar.sentences(sum(counts.values()), seed, twin.language))
     plan = []
-    for role, split in reversed(
-        [*enumerate(twin.splits)]
-    ):  # test first: independent of the size of train
+    for role, split in reversed([*enumerate(twin.splits)]):  # test does not depend on the size of train
         rng = random.Random(f"{seed} {split}")
         variants = [*VARIANTS.values()][role].split()
         voices = [(variant, rng.randint(30, 48)) for variant in variants]
@@ -211,7 +202,7 @@ def _plan(twin, counts, seed, rates):
     return sorted(plan, key=lambda row: (row["speaker"], row["path"]))
 
 
-def _speak(language, root, rows, seed, babble, noise, reverb, bar):
+def _speak(language, root, seed, babble, noise, reverb, rows):
     """Speak and write all utterances of one speaker, with one synthesizer."""
     voice = espeak.Espeak(language)
     for row in rows:
@@ -221,7 +212,6 @@ def _speak(language, root, rows, seed, babble, noise, reverb, bar):
         path = root / row["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, signal, SAMPLE_RATE, subtype="PCM_16")
-        bar.update()
 
 
 def _resample(samples, rate):
@@ -255,7 +245,7 @@ def _babble(twin, seed):
     """About a quarter of a minute of several training voices at once, shape [time]."""
     voices, tracks = VARIANTS["train"].split(), []
     for i in range(BABBLERS):
-        voice = espeak.Espeak(twin.voice)
+        voice = espeak.Espeak(twin.language)
         text = " ".join(grammar.sentences(6, f"{seed} babble {i}", twin.language)).lower()
         spoken = voice.speak(text, voices[i], 150, 40 + 4 * i)
         track = _resample(spoken, voice.sample_rate)

@@ -113,7 +113,13 @@ class TokenizerSpec:
                 return from_content(content)
         if self.characters is not None:
             made = self._of_characters()
-            _check_alphabet(self.characters, rows)
+            for where, text in rows:
+                foreign = sorted({*normal(text)} - {*self.characters, " "})
+                if foreign:
+                    raise UserError(
+                        f"{where} has {' '.join(foreign)}, which the alphabet does not contain; correct "
+                        "the transcript or give the tokenizer's characters all letters"
+                    )
         elif self.token_type == "char":
             made = CharacterTokenizer.from_texts(texts, self.seq2seq, boundary=False, size=self.size)
         else:
@@ -123,17 +129,6 @@ class TokenizerSpec:
 
     def _of_characters(self):
         return CharacterTokenizer(self.characters, self.seq2seq, boundary=self.token_type != "char")
-
-
-def _check_alphabet(alphabet, rows):
-    """Refuse training text with characters that an alphabet does not contain, such as another case."""
-    for where, text in rows:
-        foreign = sorted({*normal(text)} - {*alphabet, " "})
-        if foreign:
-            raise UserError(
-                f"{where} has {' '.join(foreign)}, which the alphabet does not contain; correct the "
-                "transcript or give the tokenizer's characters all letters"
-            )
 
 
 def load_tokenizer(path: str | Path) -> Pieces:

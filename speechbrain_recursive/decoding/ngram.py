@@ -80,8 +80,7 @@ def estimate_ngram(text: Iterable[str], arpa: str | Path, order: int = 4) -> Pat
     arpa = Path(arpa)
     arpa.parent.mkdir(parents=True, exist_ok=True)
     part = arpa.with_name(f"{arpa.name}.{os.getpid()}.part")  # processes may estimate at once
-    lmplz = shutil.which("lmplz")
-    if lmplz:
+    if lmplz := shutil.which("lmplz"):
         _run_lmplz(lmplz, _words(text), part, order)
     else:
         with open(part, "w", encoding="utf-8", newline="\n") as file:

@@ -37,8 +37,7 @@ CALLS = """
         twin = Twin(
             "calls",
             ("train", "dev", "test"),
-            language="en",
-            voice="en-us",
+            language="en-us",
             rates=(140, 150),
             place=_place,
             write=_write,

@@ -82,7 +82,7 @@ def test_second_call_does_nothing_until_something_changes(own_corpus, tmp_path, 
     assert again()[0]
     looked, manifests = again()
     assert not looked
-    assert again(min_duration=0.2)[0], "an option"
+    assert again(bad_test_audio="empty")[0], "an option"
     assert again()[0], "the option again"
     manifests[DEV].unlink()
     assert again()[0], "a manifest that is gone"
@@ -207,12 +207,13 @@ def test_empty_transcripts(own_corpus, tmp_path):
 
 
 def test_too_long_is_reported(own_corpus, tmp_path):
-    with pytest.raises(UserError, match=r"not within 0\.1 to 0\.5 s"):
-        prepare(own_corpus, tmp_path, max_duration=0.5)
+    soundfile.write(audio_of(own_corpus, TEST)[0], [0.0] * 641000, 16000)
+    with pytest.raises(UserError, match=r"lasts 40\.06 s, which is not within 0\.1 to 40 s"):
+        prepare(own_corpus, tmp_path)
 
 
 def test_option_is_checked(corpus, tmp_path):
-    with pytest.raises(UserError, match="bad_test_audio"):
+    with pytest.raises(UserError, match="bad_test_audio must be 'refuse' or 'empty', not 'skip'"):
         prepare(corpus, tmp_path, bad_test_audio="skip")
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechbrain_recursive.data import prepare
 from speechbrain_recursive.data.characters import CharacterTokenizer
 from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.manifest import read_manifest
-from speechbrain_recursive.data.prepare import Rules, build_manifests, listing, transcripts
+from speechbrain_recursive.data.prepare import build_manifests, listing, transcripts
 from speechbrain_recursive.errors import UserError
 
 
@@ -16,15 +17,15 @@ def build(tmp_path):
     """``build(count, {i: fields})``: prepare that many utterances, some with fields of their own."""
     soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
 
-    def run(count, changes, changed=("train", "dev", "test"), **options):
+    def run(count, changes, changed=("train", "dev", "test"), bad_test_audio="refuse"):
         def row(i, split):
             row = {"ID": f"{i:03}", "wav": str(tmp_path / "a.wav"), "spk_id": "s", "wrd": "A"}
             return row | (changes.get(i, {}) if split in changed else {})
 
-        rules = Rules(["train", "dev", "test"], ["dev", "test"], **options)
-        rows = {split: [row(i, split) for i in range(count)] for split in rules.splits}
+        strict = {"train": False, "dev": True, "test": True}
+        rows = {split: [row(i, split) for i in range(count)] for split in strict}
         # What changes stands for a file that has changed, so that each call looks again.
-        return build_manifests(tmp_path / "save", [str(changes)], lambda: rows, rules)
+        return build_manifests(tmp_path / "save", [str(changes)], lambda: rows, strict, bad_test_audio)
 
     return run
 
@@ -58,11 +59,6 @@ def test_a_bad_utterance_beside_one_without_transcript(build):
     assert [len(read_manifest(path)) for path in manifests.values()] == [198, 199, 199]
 
 
-def test_rules_are_checked():
-    with pytest.raises(UserError, match="bad_test_audio must be 'refuse' or 'empty', not 'skip'"):
-        Rules([], [], bad_test_audio="skip")
-
-
 @pytest.fixture
 def call(build, tmp_path):
     """The fields of a segment of a 3-second file of two channels, of which only one has sound."""
@@ -77,8 +73,9 @@ def call(build, tmp_path):
     return segment
 
 
-def test_a_segment_has_its_own_duration_and_is_read_alone(build, call, tmp_path):
-    manifests = build(3, {0: call(0.5, 1.25, 1), 2: call(2.5, None, 0)}, max_duration=1.0)
+def test_a_segment_has_its_own_duration_and_is_read_alone(build, call, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "MAX_DURATION", 1.0)  # the file lasts longer
+    manifests = build(3, {0: call(0.5, 1.25, 1), 2: call(2.5, None, 0)})
     rows = read_manifest(manifests["dev"])
     assert [row["duration"] for row in rows.values()] == [0.75, 0.5, 0.5]
     assert [(row["start"], row["stop"], row["channel"]) for row in rows.values()] == [
