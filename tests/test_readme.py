@@ -15,7 +15,8 @@ from speechbrain_recursive.merging import parse_overrides
 REPOSITORY = Path(__file__).parents[1]
 RECIPES = sorted(REPOSITORY.glob("recipes/*/README.md"))
 TRAINING = [REPOSITORY / "README.md", *RECIPES]
-READMES = [*TRAINING, REPOSITORY / "benchmarks/README.md"]
+CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
+READMES = [*TRAINING, REPOSITORY / "benchmarks/README.md", CONTRIBUTING]
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 COMMANDS = ["describe", "transcribe", "calibrate", "compare", "analyze bins", "analyze similarity"]
 OF_A_RUN = re.compile(
