@@ -3,33 +3,22 @@
 from importlib import import_module
 
 _PUBLIC = {
-    "nn.schedule": (
-        "Block",
-        "Schedule",
-        "standard",
-        "cycle",
-        "sequence",
-        "latent",
-        "head_tail",
-        "bicycle",
-        "unfold",
-        "unfold_paths",
-    ),
-    "nn.depth": ("Depth",),
-    "nn.encoder": ("RecursiveEncoder",),
-    "nn.hooks": ("Hook",),
-    "nn.state": ("State",),
-    "nn.model": ("ASRModel",),
-    "nn.request": ("Outputs", "Request", "Run"),
-    "objectives.objective": ("Objective",),
-    "decoding.decoder": ("Decoder",),
-    "data.corpus": ("Corpus",),
-    "training.teachers": ("Teacher", "TrainedTeacher"),
-    "training.run": ("train",),
-    "inference.transcribe": ("Transcriber",),
-    "errors": ("UserError",),
+    "data.corpus": "Corpus",
+    "decoding.decoder": "Decoder",
+    "errors": "UserError",
+    "inference.transcribe": "Transcriber",
+    "nn.depth": "Depth",
+    "nn.encoder": "RecursiveEncoder",
+    "nn.hooks": "Hook",
+    "nn.model": "ASRModel",
+    "nn.request": "Outputs Request Run",
+    "nn.schedule": "Block Schedule standard cycle sequence latent head_tail bicycle unfold unfold_paths",
+    "nn.state": "State",
+    "objectives.objective": "Objective",
+    "training.run": "train",
+    "training.teachers": "Teacher TrainedTeacher",
 }
-_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
 __version__ = "0.2.0"

@@ -19,28 +19,16 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 from hyperpyyaml.core import resolve_references
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.merging import (
     Overrides,
     dump,
+    explain,
     merge_trees,
     parse,
     parse_overrides,
     references,
-    yaml_error,
-)
-
-# What constructors raise on arguments that they do not accept, and YAML on unknown tags.
-_CANNOT_BUILD = (
-    ValueError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    AssertionError,
-    RuntimeError,
-    YAMLError,
 )
 
 
@@ -81,58 +69,11 @@ def _add_file(tree: Mapping[str, Any], path: Path, above: tuple[Path, ...]) -> M
         raise UserError(f"{path} is not there" + (f" (base of {above[-1]})" if above else ""))
     if path in above:
         raise UserError(f"{path} is its own base")
-    try:
-        own = parse(path.read_text(encoding="utf-8")) or {}
-    except YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {yaml_error(error)}") from error
-    if not isinstance(own, dict):
-        raise UserError(f"{path} holds no keys and values")
+    own = parse(path.read_text(encoding="utf-8"), path)
     bases = own.pop("base", [])
     for base in bases if isinstance(bases, list) else [bases]:
         tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path))
     return merge_trees(tree, own, path)
-
-
-def read(path: str | Path, overrides: Overrides = None) -> str:
-    """Merge a YAML file with its bases and overrides and resolve its references.
-
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        The file.
-    overrides : str, list of str or dict, optional
-        See :func:`parse_overrides`.
-
-    Returns
-    -------
-    str
-        YAML that needs no other file.
-
-    Raises
-    ------
-    UserError
-        If :func:`merge` raises it, or a reference or placeholder cannot be resolved.
-    """
-    tree = merge(path, overrides)
-    before, text = None, dump(tree)
-    try:
-        while text != before:  # a reference to a later reference takes HyperPyYAML another pass
-            before, text = text, resolve_references(text).getvalue()
-        if any(references(parse(text))):
-            raise RecursionError
-    except RecursionError as error:
-        raise UserError(f"{path}: references form a circle") from error
-    except (KeyError, ValueError, TypeError) as error:
-        said = _one_line(error)
-        if open_key := re.search(r"'(\w+)' is a !PLACEHOLDER", said):
-            raise UserError(f"{path} leaves {open_key[1]} open: give it with --{open_key[1]}") from error
-        if gone := re.search(r'reference "(.+)" is not valid', said):
-            users = (
-                key for key, value in references(tree) if re.search(f"<{re.escape(gone[1])}[.>]", value)
-            )
-            said = f"{next(users, 'something')} refers to {gone[1]}, which does not exist or was removed"
-        raise UserError(f"{path}: {said}") from error
-    return text
 
 
 def load(
@@ -156,19 +97,33 @@ def load(
     dict
         Objects by key.
     str
-        The merged YAML, as :func:`read` gives it.
+        The merged YAML with its references resolved. It needs no other file.
 
     Raises
     ------
     UserError
-        If something in the file cannot be built, such as a schedule of zero loops.
+        If :func:`merge` raises it, a reference or placeholder cannot be resolved, or something in the
+        file cannot be built, such as a schedule of zero loops.
     """
-    text = read(path, overrides)
+    tree = merge(path, overrides)
+    before, text = None, dump(tree)
     try:
-        with _seeded(int(parse(text).get("seed", 0))), torch.device(device) if device else nullcontext():
+        while text != before:  # a reference to a later reference takes HyperPyYAML another pass
+            before, text = text, resolve_references(text).getvalue()
+        seed = int(parse(text, path).get("seed", 0))
+        with _seeded(seed), torch.device(device) if device else nullcontext():
             return load_hyperpyyaml(text), text
-    except _CANNOT_BUILD as error:
-        raise UserError(f"{path}: {_one_line(error)}") from error
+    except Exception as error:  # whatever a constructor raises
+        said = explain(error)
+        if open_key := re.search(r"'(\w+)' is a !PLACEHOLDER", said):
+            raise UserError(f"{path} leaves {open_key[1]} open: give it with --{open_key[1]}") from error
+        if gone := re.search(r'reference "(.+)" is not valid', said):
+            pattern = re.compile(rf"<{re.escape(gone[1])}[.>]")
+            users = (key for key, value in references(tree) if pattern.search(value))
+            said = f"{next(users, 'something')} refers to {gone[1]}, which does not exist or was removed"
+        if isinstance(error, RecursionError) or "'!ref'" in said:
+            said = "references form a circle"
+        raise UserError(f"{path}: {said}") from error
 
 
 @contextmanager
@@ -240,9 +195,3 @@ def load_weights(path: str | Path, into: Callable[[dict[str, torch.Tensor]], Any
         raise UserError(f"{path} does not hold this model's weights: {one_line(said, 900)}") from error
     except (UnpicklingError, EOFError, LookupError, TypeError) as error:
         raise UserError(f"{path} holds no weights") from error
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, MarkedYAMLError):  # its line is one of the merged text
-        return str(error.problem)
-    return one_line(" ".join(str(arg) for arg in error.args))

@@ -18,65 +18,69 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, merge_attrib
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 from speechbrain_recursive.errors import UserError, one_line
 
 Overrides = str | Sequence[str] | Mapping[str, Any] | None
 
-_OBJECTS = ("!new:", "!name:", "!apply:")
 
-
-def parse(text: str, repeats: bool = False) -> Any:
+def parse(text: str, name: object, repeats: bool = False) -> Mapping[str, Any]:
     """Parse YAML text. Tags are kept, comments are not.
 
     Arguments
     ---------
     text : str
-        One YAML document.
+        Keys and values, or nothing.
+    name : object
+        What error messages call the text.
     repeats : bool
         Whether a top-level key may be repeated; the last one wins.
 
     Returns
     -------
-    dict, list or scalar
-        The document; None if it is empty.
+    dict
 
     Raises
     ------
-    ruamel.yaml.error.YAMLError
-        If the text is not valid YAML.
+    UserError
+        If the text is not valid YAML, or holds something other than keys and values.
 
     Example
     -------
-    >>> dict(parse("loops: 1\\nloops: 2", repeats=True))
+    >>> dict(parse("loops: 1\\nloops: 2", "a.yaml", repeats=True))
     {'loops': 2}
     """
     yaml = YAML()
-    node = yaml.compose(
-        re.sub(r"!remove(?=[,}])", "!remove ", text)
-    )  # {a: !remove} is valid in YAML 1.2
-    if node is None:
-        return None
-    _normalize(node)
-    if repeats and isinstance(node, MappingNode):
-        node.value = list({key.value: (key, value) for key, value in node.value}.values())
-    return yaml.constructor.construct_document(node)
+    try:
+        # ruamel.yaml does not read {a: !remove}, which is valid in YAML 1.2
+        node = yaml.compose(re.sub(r"!remove(?=[,}])", "!remove ", text))
+        if node is None:
+            return CommentedMap()
+        if not isinstance(node, MappingNode):
+            raise UserError(f"{name}: there must be keys and values, not: {one_line(text)}")
+        _normalize(node)
+        if repeats:
+            node.value = list({key.value: (key, value) for key, value in node.value}.values())
+        return yaml.constructor.construct_document(node)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{name}{line}: no valid YAML: {explain(error)}") from error
 
 
-def yaml_error(error: YAMLError) -> str:
-    """What is wrong with a text that is no valid YAML, and in which line."""
-    if isinstance(error, MarkedYAMLError):
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return one_line(error)
+def explain(error: Exception) -> str:
+    """What an error of ruamel.yaml or HyperPyYAML says, in one line."""
+    said = getattr(error, "problem", None) or " ".join(map(str, error.args))
+    return one_line(said or type(error).__name__)
 
 
 def _normalize(node: Node) -> None:
     """Drop comments and names of anchors, which are valid in one file only; shared nodes stay shared.
 
-    Flow style is kept for plain scalars alone: ruamel.yaml writes ``[!new:X {a: 1}]``, which a resolved
-    reference can also lead to, without its braces, and reads that as an object without arguments.
+    Only collections of plain scalars keep flow style: ruamel.yaml writes ``[!new:X {a: 1}]`` without its
+    braces, and reads that as an object without arguments. A resolved reference can lead to it, too.
     """
     node.anchor = node.comment = None
     if isinstance(node, CollectionNode):
@@ -95,8 +99,8 @@ def parse_overrides(overrides: Overrides) -> Mapping[str, Any]:
     ---------
     overrides : str, list of str or dict, optional
         YAML text, as SpeechBrain makes it of a command line; or the words of a command line, which are
-        pairs of ``--key value`` or ``--key=value``, with values in YAML; or values by key. Of a key
-        that is repeated the last value counts.
+        pairs of ``--key value`` or ``--key=value``, with values in YAML; or values by key. If a key is
+        repeated, the last value counts.
 
     Returns
     -------
@@ -116,22 +120,17 @@ def parse_overrides(overrides: Overrides) -> Mapping[str, Any]:
     if overrides is None or isinstance(overrides, Mapping):
         return overrides or {}
     text = overrides if isinstance(overrides, str) else _as_text(overrides)
-    try:
-        tree = parse(text, repeats=True) or {}
-    except YAMLError as error:
-        raise UserError(f"the overrides are no valid YAML: {yaml_error(error)}") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"overrides are pairs of --key value, not: {text}")
-    return tree
+    return parse(text, "overrides", repeats=True)
 
 
 def _as_text(words: Sequence[str]) -> str:
-    lines, rest = [], list(words)
-    while rest:
-        key, equals, value = rest.pop(0).partition("=")
-        if not key.startswith("--") or not (equals or rest):
+    lines, rest = [], iter(words)
+    for word in rest:
+        key, equals, value = word.partition("=")
+        value = value if equals else next(rest, None)
+        if not key.startswith("--") or value is None:
             raise UserError(f"overrides are pairs of --key value, not: {' '.join(words)}")
-        lines.append(f"{key[2:]}: {value if equals else rest.pop(0)}")
+        lines.append(f"{key[2:]}: {value}")
     return "\n".join(lines)
 
 
@@ -149,7 +148,7 @@ def dump(tree: Mapping[str, Any]) -> str:
 
     Example
     -------
-    >>> dump(parse("steps: !ref <epochs> * 10"))
+    >>> dump(parse("steps: !ref <epochs> * 10", "a.yaml"))
     'steps: !ref <epochs> * 10\\n'
     """
     text = io.StringIO()
@@ -185,8 +184,9 @@ def merge_trees(
 
     Example
     -------
-    >>> base = parse("optimizer: !name:torch.optim.AdamW {lr: 0.1, eps: 1.0}")
-    >>> print(dump(merge_trees(base, parse("optimizer: {lr: 0.2, eps: !remove}"), "a.yaml")), end="")
+    >>> base = parse("optimizer: !name:torch.optim.AdamW {lr: 0.1, eps: 1.0}", "base.yaml")
+    >>> changes = parse("optimizer: {lr: 0.2, eps: !remove}", "a.yaml")
+    >>> print(dump(merge_trees(base, changes, "a.yaml")), end="")
     optimizer: !name:torch.optim.AdamW {lr: 0.2}
     """
     merged = tree.copy()
@@ -205,23 +205,23 @@ def merge_trees(
 def _merge_values(old: Any, new: Any, path: str | Path, key: str) -> Any:
     if not isinstance(new, Mapping):
         return new
-    if tag(new) is None:
-        if tag(old, default="").startswith(_OBJECTS) and getattr(old, "value", None) == "":
-            no_arguments = CommentedMap()
-            no_arguments.yaml_set_ctag(old.tag)
-            old = no_arguments
-        if isinstance(old, Mapping):
-            return merge_trees(old, new, path, key)
-        if tag(old) not in (None, "!PLACEHOLDER"):
-            what = f"{tag(old)} {getattr(old, 'value', '')}".strip()
-            raise UserError(f"{path}: a plain mapping cannot merge into '{key}', which is {what}")
+    if tag(new) is None and tag(old) not in (None, "!PLACEHOLDER") and not isinstance(old, Mapping):
+        content = old.value if hasattr(old, "value") else old
+        if content != "":  # it is no object without arguments
+            raise UserError(
+                f"{path}: a plain mapping cannot merge into '{key}', which is {tag(old)} {content}"
+            )
+        object_tag, old = old.tag, CommentedMap()
+        old.yaml_set_ctag(object_tag)
+    if tag(new) is None and isinstance(old, Mapping):
+        return merge_trees(old, new, path, key)
     merge_trees(CommentedMap(), new, path, key)  # there is nothing to remove from
     return new
 
 
-def tag(value: Any, default: str | None = None) -> str | None:
-    """The tag of a value, such as ``"!ref"``; `default` if it has none."""
-    return getattr(getattr(value, "tag", None), "value", None) or default
+def tag(value: Any) -> str | None:
+    """The tag of a value, such as ``"!ref"``, or None."""
+    return getattr(getattr(value, "tag", None), "value", None)
 
 
 def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -243,7 +243,7 @@ def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
     Example
     -------
-    >>> list(references(parse("a: {b: [1, !ref <c> + 1]}")))
+    >>> list(references(parse("a: {b: [1, !ref <c> + 1]}", "a.yaml")))
     [('a[b][1]', '<c> + 1')]
     """
     if isinstance(node, Mapping | list):

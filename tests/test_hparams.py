@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load, load_trained, load_weights, merge, read
+from speechbrain_recursive.hparams import load, load_trained, load_weights, merge
 from speechbrain_recursive.merging import dump
 
 
@@ -336,10 +336,10 @@ def test_modules_are_built_on_the_device_asked_for(files):
     [
         ({"n_loops": 3}, "top.yaml has no key 'n_loops' to override; did you mean --loops?"),
         ({"zzz": 3}, "top.yaml has no key 'zzz' to override"),
-        ("loops: [1", "the overrides are no valid YAML: line 1"),
+        ("loops: [1", "overrides, line 1: no valid YAML: "),
         (["stray"], "overrides are pairs of --key value, not: stray"),
         (["--loops", "1", "--seed"], "overrides are pairs of --key value, not: --loops 1 --seed"),
-        ("stray", "overrides are pairs of --key value, not: stray"),
+        ("stray", "overrides: there must be keys and values, not: stray"),
         ({"loops": {"a": 1}}, "top.yaml: most must be a whole number of at least 1, got {'a': 1}"),
         ("loops: 0", "top.yaml: most must be a whole number of at least 1, got 0"),
         ("seed: x", "top.yaml: invalid literal"),
@@ -356,8 +356,8 @@ def test_a_bad_override_is_named(files, overrides, words):
     [
         ("base: gone.yaml\n", "gone.yaml is not there (base of "),
         ("base: top.yaml\n", "top.yaml is its own base"),
-        ("a: 1\nb: [1\n", "top.yaml is no valid YAML: line 3"),
-        ("a: 1\na: 2\n", "top.yaml is no valid YAML: line 2: found duplicate key"),
+        ("a: 1\nb: [1\n", "top.yaml, line 3: no valid YAML: "),
+        ("a: 1\na: 2\n", "top.yaml, line 2: no valid YAML: found duplicate key"),
         ("base: 3\n", "3 is not there (base of "),
         ("a: {b: [!ref <gone> + 1]}\n", "top.yaml: a[b][0] refers to gone, which does not exist"),
         ("a: !ref <b>\nb: !ref <a>\n", "top.yaml: references form a circle"),
@@ -366,6 +366,8 @@ def test_a_bad_override_is_named(files, overrides, words):
         ("a: !new:gone.Module {}\n", "gone"),
         ("a: !new:torch.nn.Linear\n  width: 2\n", "width"),
         ("a: !new:torch.nn.MultiheadAttention\n  embed_dim: 3\n  num_heads: 2\n", "divisible"),
+        ("a: !apply:operator.getitem [{}, 1]\n", "top.yaml: 1"),
+        ("a: !apply:queue.Queue.get_nowait [!new:queue.Queue {}]\n", "top.yaml: Empty"),
     ],
 )
 def test_a_bad_file_is_named(files, text, words):
@@ -377,7 +379,7 @@ def test_a_missing_file_is_named(tmp_path):
     (tmp_path / "circle.yaml").write_text("base: again.yaml\n")
     (tmp_path / "again.yaml").write_text("base: circle.yaml\n")
     with pytest.raises(UserError, match="circle"):
-        read(tmp_path / "circle.yaml")
+        load(tmp_path / "circle.yaml")
 
 
 MODEL = "model: !new:torch.nn.Linear\n  in_features: 2\n  out_features: 2\n"

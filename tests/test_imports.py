@@ -1,6 +1,7 @@
 """Imports run one way, in no circle, and schedule and depth stay free of torch."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -167,3 +168,12 @@ def test_lets_pass_what_is_allowed(tmp_path):
 def test_finds_a_cycle(tmp_path, files):
     assert cycle(plant(tmp_path, files))
     assert not cycle(plant(tmp_path, dict.fromkeys(files, "")))
+
+
+def test_nothing_outside_nn_reaches_through_the_model():
+    """Parts of a model are asked, not what is in them; kinds of models are told by their class."""
+    inside = re.compile(r"\bmodel\.transformer\b|\.encoder\.(layers|norm|hooks|run\w*)\b|\bhasattr\(")
+    for room in ("training", "inference", "decoding", "analysis", "objectives", "cli"):
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            found = inside.search(path.read_text())
+            assert found is None, f"{path.relative_to(REPOSITORY)}: {found[0]}"

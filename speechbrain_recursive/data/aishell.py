@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from speechbrain_recursive.data.corpus import Corpus
 from speechbrain_recursive.data.download import install, unpack
-from speechbrain_recursive.data.prepare import lines, listing
+from speechbrain_recursive.data.prepare import listing, locate, transcripts
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
 
@@ -89,7 +89,8 @@ class Aishell1(Corpus):
         Tarballs are unpacked first, into the folder that holds them, which must be writable then; the
         tarballs stay.
         """
-        corpus = _corpus(data_folder)
+        page = "https://www.openslr.org/33"
+        corpus = locate(data_folder / "data_aishell", "wav", "AISHELL-1", page)
         transcript = corpus / TRANSCRIPT
         if not transcript.is_file():
             raise UserError(f"no transcripts at {transcript}: unpack data_aishell.tgz again")
@@ -104,18 +105,6 @@ class Aishell1(Corpus):
                 )
         files = listing([transcript.parent], (transcript.name,))
         return [files, audio], lambda: _rows(transcript, audio)
-
-
-def _corpus(data_folder):
-    """The folder that holds ``wav``, as an absolute path."""
-    for corpus in (data_folder / "data_aishell", data_folder):
-        if (corpus / "wav").is_dir():
-            return corpus.resolve()
-    raise UserError(
-        f"no AISHELL-1: looked for {data_folder / 'data_aishell' / 'wav'} and {data_folder / 'wav'}; "
-        "name the corpus with --data_folder, or get it with --download True or from "
-        "https://www.openslr.org/33"
-    )
 
 
 def _unpack(wav):
@@ -134,16 +123,7 @@ def _unpack(wav):
 
 def _rows(transcript, audio):
     """Match transcripts with audio: by split, one dict per utterance, sorted by ID."""
-    texts = {}
-    for number, line in enumerate(lines(transcript), start=1):
-        name, _, words = line.strip().partition(" ")
-        if not name:
-            raise UserError(
-                f"{transcript}, line {number}: expected '<utterance> <words>', found nothing"
-            )
-        if name in texts:
-            raise UserError(f"{transcript}, line {number}: {name} has two transcripts; remove one")
-        texts[name] = "".join(words.split()), number
+    texts = transcripts([transcript])
     rows, found = {}, set()
     for split, files in audio.items():
         rows[split] = []
@@ -152,11 +132,9 @@ def _rows(transcript, audio):
             if name in found:
                 raise UserError(f"{path}: there is other audio of the same name; remove one")
             found.add(name)
-            text, _ = texts.get(name, (None, None))
+            text = "".join(texts[name][0].split()) if name in texts else None
             rows[split].append({"ID": name, "wav": str(path), "spk_id": path.parent.name, "wrd": text})
-    for name, (_, number) in texts.items():
+    for name, (_, _, where) in texts.items():
         if name not in found:
-            raise UserError(
-                f"{transcript}, line {number}: the audio of this transcript, {name}.wav, is in no split"
-            )
+            raise UserError(f"{where}: the audio of this transcript, {name}.wav, is in no split")
     return rows

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from speechbrain_recursive.data.corpus import Corpus
 from speechbrain_recursive.data.download import fetch, install
-from speechbrain_recursive.data.prepare import lines, listing
+from speechbrain_recursive.data.prepare import listing, locate, transcripts
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
 
@@ -131,54 +131,34 @@ class LibriSpeech(Corpus):
 
     def utterances(self, data_folder, splits):
         """Find the splits, as :meth:`Corpus.utterances` describes."""
-        files = {split: _files(_split_folder(data_folder, split)) for split in splits}
+        files = {}
+        for split in splits:
+            what, page = f"LibriSpeech split {split!r}", "https://www.openslr.org/12"
+            folder = locate(data_folder / "LibriSpeech", split, what, page) / split
+            files[split] = listing(folder.glob("*/*/"), (".flac", ".trans.txt"))
+            if not files[split]:
+                raise UserError(f"{folder} holds no <speaker>/<chapter>/*.flac: unpack the split again")
         return files, lambda: {split: _rows(some) for split, some in files.items()}
-
-
-def _split_folder(data_folder, split):
-    """The folder of a split, as an absolute path."""
-    for root in (data_folder / "LibriSpeech", data_folder):
-        if (root / split).is_dir():
-            return (root / split).resolve()
-    raise UserError(
-        f"no LibriSpeech split {split!r}: looked for {data_folder / 'LibriSpeech' / split} and "
-        f"{data_folder / split}; name the corpus with --data_folder, or get it with "
-        "--download True or from https://www.openslr.org/12"
-    )
-
-
-def _files(folder):
-    """The listing of all transcripts and audio of a split."""
-    found = listing(folder.glob("*/*/"), (".flac", ".trans.txt"))
-    if not found:
-        raise UserError(f"{folder} holds no <speaker>/<chapter>/*.flac: unpack the split again")
-    return found
 
 
 def _rows(files):
     """Match transcripts with audio: one dict per utterance, sorted by ID."""
     audio = {Path(path) for path, *_ in files if path.endswith(".flac")}
-    rows = {}
-    for path in (Path(path) for path, *_ in files if path.endswith(".trans.txt")):
-        for number, line in enumerate(lines(path), start=1):
-            where = f"{path}, line {number}"
-            name, _, words = line.strip().partition(" ")
-            prefix, _, utterance = name.rpartition("-")
-            if f"{prefix}.trans.txt" != path.name or not utterance.isdigit():
-                raise UserError(
-                    f"{where}: expected '{path.name.removesuffix('.trans.txt')}-<number> WORDS', "
-                    f"found {line.strip()[:60]!r}"
-                )
-            if name in rows:
-                raise UserError(f"{where}: {name} has two transcripts; remove one")
-            wav = path.parent / f"{name}.flac"
-            if wav not in audio:
-                raise UserError(f"{where}: the audio of this transcript, {wav}, is missing")
-            audio.remove(wav)
-            speaker = path.parent.parent.name
-            rows[name] = {"ID": name, "wav": str(wav), "spk_id": speaker, "wrd": words.strip()}
+    texts = transcripts(Path(path) for path, *_ in files if path.endswith(".trans.txt"))
+    rows = []
+    for name, (words, path, where) in sorted(texts.items()):
+        chapter, _, utterance = name.rpartition("-")
+        if f"{chapter}.trans.txt" != path.name or not utterance.isdigit():
+            chapter = path.name.removesuffix(".trans.txt")
+            raise UserError(f"{where}: expected '{chapter}-<number> WORDS', found {name!r}")
+        wav = path.parent / f"{name}.flac"
+        if wav not in audio:
+            raise UserError(f"{where}: the audio of this transcript, {wav}, is missing")
+        audio.remove(wav)
+        speaker = path.parent.parent.name
+        rows.append({"ID": name, "wav": str(wav), "spk_id": speaker, "wrd": words})
     if audio:
         wav = min(audio)
         expected = wav.parent / f"{wav.stem.rpartition('-')[0]}.trans.txt"
         raise UserError(f"{wav} has no transcript: {expected} has no line for it")
-    return [rows[name] for name in sorted(rows)]
+    return rows

@@ -151,27 +151,72 @@ def listing(folders: Iterable[Path], endings: tuple[str, ...]) -> list[tuple]:
     return sorted(found)
 
 
-def lines(path: Path) -> list[str]:
-    """Read the lines of a text file, without blank ones at its end.
+def locate(folder: Path, inside: str, what: str, page: str) -> Path:
+    """Find the folder of a corpus.
 
     Arguments
     ---------
-    path : Path
-        UTF-8 text.
+    folder : Path
+        Where it should be; the folder above may be the corpus itself.
+    inside : str
+        Name of a folder that the corpus holds.
+    what : str
+        What that folder holds, for messages.
+    page : str
+        Where the corpus can be had.
 
     Returns
     -------
-    list of str
+    Path
+        The corpus's folder, absolute.
 
     Raises
     ------
     UserError
-        If it is not UTF-8.
+        If neither folder holds ``inside``.
     """
-    try:
-        return path.read_text(encoding="utf-8").rstrip().splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from None
+    for corpus in (folder, folder.parent):
+        if (corpus / inside).is_dir():
+            return corpus.resolve()
+    raise UserError(
+        f"no {what}: looked for {folder / inside} and {folder.parent / inside}; name the corpus with "
+        f"--data_folder, or get it with --download True or from {page}"
+    )
+
+
+def transcripts(paths: Iterable[Path]) -> dict[str, tuple[str, Path, str]]:
+    """Read files with one ``<utterance> <words>`` per line.
+
+    Arguments
+    ---------
+    paths : iterable of Path
+        UTF-8 text; blank lines at the end are skipped.
+
+    Returns
+    -------
+    dict
+        From the name of each utterance to its words, its file, and file and line for messages.
+
+    Raises
+    ------
+    UserError
+        If a file is not UTF-8, a line is blank, or an utterance has two lines.
+    """
+    found = {}
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8").rstrip()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from None
+        for number, line in enumerate(text.splitlines(), start=1):
+            name, _, words = line.strip().partition(" ")
+            where = f"{path}, line {number}"
+            if not name:
+                raise UserError(f"{where}: expected '<utterance> <words>', found nothing")
+            if name in found:
+                raise UserError(f"{where}: {name} has two transcripts; remove one")
+            found[name] = words.strip(), path, where
+    return found
 
 
 def _inspect(rows, rules, split, workers):

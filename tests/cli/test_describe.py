@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from speechbrain_recursive.__main__ import main
-from speechbrain_recursive.hparams import load, read
+from speechbrain_recursive.hparams import load
 
 HPARAMS = Path(__file__).parents[2] / "recipes" / "LibriSpeech" / "hparams"
 
@@ -30,11 +30,11 @@ def test_the_merged_recipe_needs_no_other_file(describe, tmp_path, name):
     (tmp_path / "again.yaml").write_text(text)
     given = {"output_folder": "results", "data_folder": "data"}
     overrides = given | {"lr": 0.5}
-    again = read(tmp_path / "again.yaml", given)
+    hparams, again = load(tmp_path / "again.yaml", given, device="meta")
     assert "betas" not in again
-    opt_class = load(tmp_path / "again.yaml", given, device="meta")[0]["opt_class"]
-    assert opt_class.keywords["lr"] == 0.5
-    kept = [line for line in read(path, overrides).splitlines() if "betas" not in line]
+    assert hparams["opt_class"].keywords["lr"] == 0.5
+    text = load(path, overrides, device="meta")[1]
+    kept = [line for line in text.splitlines() if "betas" not in line]
     assert again.splitlines() == kept
 
 

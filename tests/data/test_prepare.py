@@ -7,7 +7,7 @@ import soundfile
 from speechbrain_recursive.data.characters import CharacterTokenizer
 from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.manifest import read_manifest
-from speechbrain_recursive.data.prepare import Rules, build_manifests, lines, listing
+from speechbrain_recursive.data.prepare import Rules, build_manifests, listing, transcripts
 from speechbrain_recursive.errors import UserError
 
 
@@ -119,7 +119,13 @@ def test_listing_is_sorted_and_takes_what_counts(tmp_path):
     ]
 
 
-def test_lines_end_with_the_last_that_says_something(tmp_path):
+def test_transcripts_may_end_with_blank_lines_but_hold_none(tmp_path):
     path = tmp_path / "text"
-    path.write_text("A\n\nB\n\n")
-    assert lines(path) == ["A", "", "B"]
+    path.write_text("a ONE  TWO \nb\n\n")
+    assert transcripts([path]) == {
+        "a": ("ONE  TWO", path, f"{path}, line 1"),
+        "b": ("", path, f"{path}, line 2"),
+    }
+    path.write_text("a ONE\n\nb TWO\n")
+    with pytest.raises(UserError, match=f"{path}, line 2: expected .* found nothing"):
+        transcripts([path])

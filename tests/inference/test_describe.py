@@ -75,7 +75,7 @@ def test_text_for_a_terminal():
         ([HPARAMS / "mini.yaml", "--loops", "0"], "loops must be at least 1, got 0"),
         ([HPARAMS / "mini.yaml", "--n_loops", "2"], "no key 'n_loops' to override"),
         ([HPARAMS / "mini.yaml", "--loops"], "pairs of --key value"),
-        ([HPARAMS / "mini.yaml", "--loops", "[1"], "the overrides are no valid YAML"),
+        ([HPARAMS / "mini.yaml", "--loops", "[1"], "overrides, line 1: no valid YAML"),
         ([HPARAMS / "transformer_lm.yaml"], "describes no ASR model, but a TransformerLM"),
     ],
 )

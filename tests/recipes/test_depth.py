@@ -1,10 +1,17 @@
 """The YAML files of "Rethinking Depth" have the encoders that its tables count."""
 
+import inspect
+import json
 from pathlib import Path
 
 import pytest
 
+from speechbrain_recursive.data.librispeech import LibriSpeech
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hparams import load
 from speechbrain_recursive.inference.describe import describe
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.model import ASRModel
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -43,3 +50,57 @@ def test_the_loop_ablation_changes_depth_alone(loops):
     found, plain = describe(path, {"loops": loops}), describe(path)
     assert found["logical_depth"] == 4 + 4 * loops
     assert found["parameters"] == plain["parameters"]
+
+
+BICYCLE = """
+base: {base}
+schedule: !apply:speechbrain_recursive.nn.schedule.bicycle [4, 5, 2, 3]
+n_recurrent: !remove
+loops: !remove
+n_prelude: !remove
+n_coda: !remove
+eval_loops: []
+"""
+
+
+class TestAnotherSchedule:
+    """A recipe that brings a schedule of its own trains and reports at its depth, and at no other."""
+
+    @pytest.fixture
+    def recipe(self, tmp_path):
+        path = tmp_path / "bicycle.yaml"
+        path.write_text(BICYCLE.format(base=RECIPES / "common/depth.yaml"))
+        return path
+
+    def test_it_is_described_at_its_depth(self, recipe):
+        facts = describe(recipe, {"corpus": None})
+        assert (facts["logical_depth"], facts["physical_layers"]) == (20, 9)
+
+    def test_it_trains_and_reports_at_its_depth(self, recipe, librispeech, run_recipe, tmp_path):
+        recipe.write_text(
+            recipe.read_text().replace("depth.yaml", "mini.yaml")
+            + f"corpus: !new:{LibriSpeech.__module__}.LibriSpeech\n"
+            + "    {train_splits: [train-clean-100], test_splits: [test-clean]}\n"
+            + 'characters: "\'ABCDEFGHIJKLMNOPQRSTUVWXYZ"\n'
+        )
+        words = {"data_folder": librispeech, "output_folder": tmp_path / "run", "device": "cpu"}
+        words |= {"d_model": 16, "nhead": 2, "d_ffn": 32, "number_of_steps": 2, "tensorboard": False}
+        asked = []
+        with pytest.MonkeyPatch.context() as patch:
+            forward = ASRModel.forward
+            patch.setattr(ASRModel, "forward", lambda *a, **k: asked.append((a, k)) or forward(*a, **k))
+            flags = [str(word) for key, value in words.items() for word in (f"--{key}", value)]
+            run_recipe([recipe, *flags, "--noprogressbar"])
+        bound = [inspect.signature(forward).bind(*a, **k).arguments for a, k in asked]
+        assert {len(call["depth"]) for call in bound} == {20}
+        report = json.loads((tmp_path / "run/report.json").read_text())
+        assert report["logical_depth"] == 20
+        assert {row["depth"] for row in report["results"]} == {20}
+        assert {row["label"] for row in report["results"]} == {"20 (phonetic x2, linguistic x3)"}
+
+    def test_no_loop_count_overrules_it(self, recipe):
+        with pytest.raises(UserError, match="has no key 'loops'"):
+            describe(recipe, {"corpus": None, "loops": 5})
+        policy = load(recipe, {"corpus": None, "output_folder": "r", "data_folder": "d"}, "meta")[0]
+        depth = policy["task"].policy(policy["schedule"], 0, 10, [1.0])
+        assert depth == Depth(policy["schedule"])
