@@ -24,7 +24,8 @@ READMES = [*TRAINING, REPOSITORY / "benchmarks/README.md", CONTRIBUTING]
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 COMMANDS = ["describe", "transcribe", "calibrate", "compare", "analyze bins", "analyze similarity"]
 NOT_OURS = re.compile(
-    r"my_method\.py|hyperparams\.yaml|hparams/NAME.yaml|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell)/"
+    r"my_method\.py|hyperparams\.yaml|hparams/NAME\.yaml"
+    r"|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell)/"
 )
 
 
@@ -96,7 +97,8 @@ def test_methods_in_contributing_run(tmp_path, monkeypatch):
     (tmp_path / "my_method.py").write_text("\n".join(blocks(CONTRIBUTING, "python")))
     monkeypatch.syspath_prepend(tmp_path)
     with_hook, with_decoder = (
-        yaml_block(block, tmp_path, RECIPES[-1]) for block in blocks(CONTRIBUTING, "yaml")
+        yaml_block(block, tmp_path, REPOSITORY / "recipes/LibriSpeech/README.md")
+        for block in blocks(CONTRIBUTING, "yaml")
     )
     (hook,) = with_hook["model"].encoder.hooks["recurrent"]
     assert type(hook).__name__ == "InputGate"
