@@ -3,11 +3,15 @@
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import speechbrain as sb
+import torch
 from speechbrain.core import RunOptions
+from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
 
+from speechbrain_recursive import RecursiveEncoder, cycle
 from speechbrain_recursive.__main__ import main
 from speechbrain_recursive.hparams import load, merge
 from speechbrain_recursive.merging import parse_overrides
@@ -15,11 +19,13 @@ from speechbrain_recursive.merging import parse_overrides
 REPOSITORY = Path(__file__).parents[1]
 RECIPES = sorted(REPOSITORY.glob("recipes/*/README.md"))
 TRAINING = [REPOSITORY / "README.md", *RECIPES]
-READMES = [*TRAINING, REPOSITORY / "benchmarks/README.md"]
+CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
+READMES = [*TRAINING, REPOSITORY / "benchmarks/README.md", CONTRIBUTING]
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 COMMANDS = ["describe", "transcribe", "calibrate", "compare", "analyze bins", "analyze similarity"]
-OF_A_RUN = re.compile(
-    r"hyperparams\.yaml|hparams/NAME.yaml|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell)/"
+NOT_OURS = re.compile(
+    r"my_method\.py|hyperparams\.yaml|hparams/NAME\.yaml"
+    r"|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell)/"
 )
 
 
@@ -58,18 +64,57 @@ def command_of(span):
     return next((command for command in COMMANDS if re.match(rf"{command}\b", words)), None)
 
 
+def yaml_block(text, folder, readme):
+    """What a YAML block builds, as a file among the recipes of a README."""
+    file = folder / "block.yaml"
+    file.write_text(re.sub(r"^base: ", f"base: {readme.parent}/hparams/", text, flags=re.M))
+    hparams, _ = load(file, OPEN, device="meta")
+    return hparams
+
+
 def name(path):
-    return path.parent.name
+    return str(path.relative_to(REPOSITORY))
 
 
-def test_python_in_the_readme_runs():
+def python_of(path):
+    """The names that the Python blocks of a file define, from running them in order."""
     names = {}
-    found = blocks(REPOSITORY / "README.md", "python")
+    found = blocks(path, "python")
     assert found
     for block in found:
         exec(block, names)
+    return names
+
+
+def test_python_in_the_readme_runs():
+    names = python_of(REPOSITORY / "README.md")
     x, deep, deeper, mixed = (names[name] for name in ("x", "deep", "deeper", "mixed"))
     assert deep.shape == deeper.shape == mixed.shape == x.shape
+
+
+def test_methods_in_contributing_run(tmp_path, monkeypatch):
+    names = python_of(CONTRIBUTING)
+    (tmp_path / "my_method.py").write_text("\n".join(blocks(CONTRIBUTING, "python")))
+    monkeypatch.syspath_prepend(tmp_path)
+    with_hook, with_decoder = (
+        yaml_block(block, tmp_path, REPOSITORY / "recipes/LibriSpeech/README.md")
+        for block in blocks(CONTRIBUTING, "yaml")
+    )
+    (hook,) = with_hook["model"].encoder.hooks["recurrent"]
+    assert type(hook).__name__ == "InputGate"
+    assert "every_frame" in with_decoder["decoders"]
+
+    encoder = RecursiveEncoder(TransformerEncoder(2, 2, 16, d_model=8), cycle(2, 3)).eval()
+    x = torch.rand(2, 5, 8)
+    before = encoder(x)[0]
+    hook = names["InputGate"]()
+    encoder.add_hook("recurrent", hook)
+    assert torch.equal(encoder(x)[0], before)
+    hook.gate.data.fill_(1.0)
+    assert not torch.allclose(encoder(x)[0], before)
+
+    outputs = SimpleNamespace(log_probs=torch.eye(3)[None, [0, 2, 2, 1]], frames=torch.tensor([3]))
+    assert names["EveryFrame"]().build(None)(outputs) == [[0, 2, 2]]
 
 
 @pytest.mark.parametrize("path", READMES, ids=name)
@@ -82,11 +127,19 @@ def test_recipes_that_are_named_exist(path):
 def test_files_that_are_named_exist(path):
     ours = REPOSITORY / "speechbrain_recursive"
     recipe = path.parent if path in RECIPES else REPOSITORY / "recipes/LibriSpeech"
-    places = [path.parent, REPOSITORY, ours, recipe, recipe / "hparams", REPOSITORY / "recipes/common"]
+    places = [
+        REPOSITORY,
+        path.parent,
+        ours,
+        ours / "nn",
+        recipe,
+        recipe / "hparams",
+        REPOSITORY / "recipes/common",
+    ]
     text = path.read_text()
     for span in spans(path):
         for file in re.findall(r"(?<![\w/<>.-])[\w/-]+\.(?:py|yaml)\b|^[\w/-]+/$", span):
-            if not OF_A_RUN.fullmatch(file):
+            if not NOT_OURS.fullmatch(file):
                 assert any((place / file).exists() for place in places), file
     for link in re.findall(r"\]\((?!http|#)([^)#]+)", text):
         assert (path.parent / link).exists(), link
@@ -121,10 +174,7 @@ def test_training_commands_build(path):
 @pytest.mark.parametrize("path", RECIPES, ids=name)
 def test_yaml_blocks_build(path, tmp_path):
     for block in blocks(path, "yaml"):
-        base = re.search(r"^base: (\w+\.yaml)$", block, flags=re.M)[1]
-        file = tmp_path / "block.yaml"
-        file.write_text(block.replace(f"base: {base}", f"base: {path.parent}/hparams/{base}"))
-        load(file, OPEN, device="meta")
+        yaml_block(block, tmp_path, path)
 
 
 @pytest.mark.parametrize("path", READMES, ids=name)
