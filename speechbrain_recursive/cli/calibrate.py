@@ -22,14 +22,5 @@ def add(commands: _SubParsersAction) -> None:
 def _run(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.inference.calibrate import as_text, calibrate
 
-    print(
-        as_text(
-            calibrate(
-                arguments.model,
-                arguments.criterion,
-                arguments.allowed,
-                arguments.split,
-                arguments.loops,
-            )
-        )
-    )
+    options = (arguments.criterion, arguments.allowed, arguments.split, arguments.loops)
+    print(as_text(calibrate(arguments.model, *options)))

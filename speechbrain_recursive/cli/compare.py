@@ -40,27 +40,20 @@ def _add_runs(parser):
 
 
 def _pairs(arguments):
-    """The pairs of runs, a function that names output files, and the legend of A and B."""
     from speechbrain_recursive.analysis.pairs import read_pairs
 
     if arguments.loops and len(arguments.loops) > 2:
         raise UserError(f"--loops takes one count or two, not {len(arguments.loops)}")
-    first, second = Path(arguments.first), Path(arguments.second)
-    pairs = read_pairs(first, second, arguments.decoder, arguments.loops, arguments.split)
-    folder = Path(arguments.output_folder or second)
-    legend = f"A: {first}, B: {second}; decoder: {pairs[0].decoder}"
-    return pairs, lambda kind: folder / f"{kind}_{first.resolve().name}", legend
+    runs = (arguments.first, arguments.second)
+    return read_pairs(*runs, arguments.decoder, arguments.loops, arguments.split)
 
 
 def _compare(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.analysis.comparison import compare, comparison_table
 
-    pairs, path, legend = _pairs(arguments)
+    pairs = _pairs(arguments)
     rows = [compare(pair) for pair in pairs]
-    text = f"{legend}\n\n{comparison_table(rows)}\n"
-    _write(
-        path("compare"), text, {"first": arguments.first, "second": arguments.second, "results": rows}
-    )
+    _write(arguments, "compare", pairs, [comparison_table(rows)], rows)
 
 
 def _bins(arguments: Namespace, _: list[str]) -> None:
@@ -68,8 +61,8 @@ def _bins(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.analysis.plots import change_by_bin
     from speechbrain_recursive.files import write_whole
 
-    pairs, path, legend = _pairs(arguments)
-    parts, results = [legend], []
+    pairs = _pairs(arguments)
+    parts, results = [], []
     for pair in pairs:
         found = compare_by_bins(pair)
         tokens = "characters" if pair.metric == "cer" else "words"
@@ -77,18 +70,25 @@ def _bins(arguments: Namespace, _: list[str]) -> None:
         parts.append(f"{pair.split}, depth {pair.labels[0]} (A) and {pair.labels[1]} (B)")
         parts += [bins_table(found[kind], titles[kind], pair.metric) for kind in titles]
         panels = {f"{titles[kind]}, by utterance": found[kind] for kind in titles}
-        image = path(f"bins_{pair.split}").with_suffix(".png")
+        image = _output(arguments, f"bins_{pair.split}", ".png")
         write_whole(image, change_by_bin(panels, pair.metric, f"{pair.split}: change from A to B"))
         parts.append(f"![{pair.split}]({image.name})")
         results.append({"split": pair.split, "labels": list(pair.labels), **found})
-    about = {"first": arguments.first, "second": arguments.second, "decoder": pairs[0].decoder}
-    _write(path("bins"), "\n\n".join([*parts, NOTE]) + "\n", {**about, "results": results})
+    _write(arguments, "bins", pairs, [*parts, NOTE], results)
 
 
-def _write(path, text, facts):
-    """Print a table and write it as Markdown and JSON."""
+def _output(arguments, kind, ending):
+    folder = Path(arguments.output_folder or arguments.second)
+    return folder / f"{kind}_{Path(arguments.first).resolve().name}{ending}"
+
+
+def _write(arguments, kind, pairs, parts, results):
+    """Print an analysis and write it as Markdown and JSON."""
     from speechbrain_recursive.files import write_whole
 
-    write_whole(path.with_name(f"{path.name}.md"), text)
-    write_whole(path.with_name(f"{path.name}.json"), json.dumps(facts, indent=1))
+    facts = {"first": arguments.first, "second": arguments.second, "decoder": pairs[0].decoder}
+    legend = f"A: {arguments.first}, B: {arguments.second}; decoder: {pairs[0].decoder}"
+    text = "\n\n".join([legend, *parts]) + "\n"
+    write_whole(_output(arguments, kind, ".md"), text)
+    write_whole(_output(arguments, kind, ".json"), json.dumps(facts | {"results": results}, indent=1))
     print(text)

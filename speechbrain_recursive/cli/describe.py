@@ -21,11 +21,10 @@ def add(commands: _SubParsersAction) -> None:
 def _run(arguments: Namespace, words: list[str]) -> None:
     from speechbrain_recursive.hparams import merge
     from speechbrain_recursive.inference.describe import as_text, describe
-    from speechbrain_recursive.merging import dump, parse_overrides
+    from speechbrain_recursive.merging import dump
 
-    overrides = parse_overrides(words)
     if arguments.yaml:
-        print(dump(merge(arguments.recipe, overrides)), end="")
+        print(dump(merge(arguments.recipe, words)), end="")
         return
-    facts = describe(arguments.recipe, overrides)
+    facts = describe(arguments.recipe, words)
     print(json.dumps(facts) if arguments.json else as_text(facts))

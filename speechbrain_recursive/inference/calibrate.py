@@ -1,4 +1,4 @@
-"""Adaptive exit for a trained ASR model: the threshold that saves most loops for an allowed loss."""
+"""Adaptive exit for a trained ASR model: the threshold that saves most loops within an allowed loss."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
-from speechbrain_recursive.inference.opening import open_asr
+from speechbrain_recursive.inference.opening import depth_for, open_asr
 from speechbrain_recursive.nn.halting import Halting
 from speechbrain_recursive.nn.model import ASRModel
 
@@ -20,7 +20,7 @@ RESULT = "calibration.json"
 
 
 def attach(model: ASRModel, halting: Halting) -> None:
-    """Let an ASR model's recurrent block end rows early; the exit runs before the block's other hooks.
+    """Let the recurrent block of an ASR model end rows early, before the block's other hooks run.
 
     Arguments
     ---------
@@ -34,11 +34,24 @@ def attach(model: ASRModel, halting: Halting) -> None:
     UserError
         If not exactly one block recurs.
     """
-    model.encoder.add_hook(_block(model), halting.train(model.training), first=True)
+    names = list(model.schedule.loops)
+    if len(names) != 1:
+        raise UserError(f"adaptive exit needs one block that recurs; {model.schedule} has {len(names)}")
+    model.encoder.add_hook(names[0], halting.train(model.training), first=True)
 
 
 def calibrated(folder: str | Path) -> Halting:
-    """The exit that :func:`calibrate` chose for a results folder (Halting).
+    """Load the exit that :func:`calibrate` chose for a results folder.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        A results folder.
+
+    Returns
+    -------
+    Halting
+
 
     Raises
     ------
@@ -62,8 +75,8 @@ def calibrate(
     """Choose the threshold of :func:`attach` on a dev set and write it to ``calibration.json``.
 
     Every utterance is decoded at each loop count, and its criterion is measured after each loop, or at
-    each exit that the objective supervises. Since no utterance depends on its batch, the result of any
-    threshold follows from these.
+    each exit that the objective supervises. No utterance depends on the others in its batch, so these
+    measurements determine the result of any threshold.
 
     Arguments
     ---------
@@ -72,7 +85,7 @@ def calibrate(
     criterion : str
         ``cosine``, ``kl`` or ``entropy``.
     allowed : float
-        How much the greedy WER may rise, in points.
+        How much the greedy WER may rise, in percentage points.
     split : str, optional
         The set to choose on; the first dev set by default.
     loops : int, optional
@@ -81,26 +94,29 @@ def calibrate(
     Returns
     -------
     dict
-        ``criterion``, ``threshold``, ``every``, ``split``, ``full``, ``adaptive`` and ``fixed``; each of
-        the latter three with its average ``loops`` and ``wer`` (``fixed``: the exits below and above
-        the adaptive average, and the error of mixing them to the same average).
+        ``criterion``, ``threshold``, ``every`` and ``split``; and ``full``, ``adaptive`` and ``fixed``,
+        each with its average ``loops`` and ``wer``. ``fixed`` mixes the exits ``below`` and ``above``
+        the adaptive average, so that its average is the same.
 
     Raises
     ------
     UserError
-        If the folder holds no finished run, or its model has not exactly one block that recurs.
+        If the folder holds no finished run, not exactly one block of its model recurs, or ``loops`` is
+        below 1.
     """
     folder = Path(folder)
     model, hparams = open_asr(folder)
     tokenizer, corpus = load_tokenizer(folder / "tokenizer.json"), hparams["corpus"]
     split = split or corpus.dev_splits[0]
     manifest = folder / "manifests" / f"{split}.csv"
-    loops = loops or model.schedule.loops[_block(model)]
     exits = hparams["objective"].needs(model.depth()).exits
     every = min((exit.loops for exit in exits), default=1)
+    meter = _Meter(criterion, every)
+    attach(model, meter)
+    loops = depth_for(model, loops).loops
     counts = torch.tensor([*range(every, loops, every), loops])
     loader = eval_loader(make_dataset([manifest], tokenizer, model.sample_rate))
-    triples, values = _measure(model, tokenizer, corpus.units, loader, criterion, loops, every)
+    triples, values = _measure(model, tokenizer, corpus.units, loader, meter, loops)
     rates = [error_rate(column) for column in triples]
     wers = [rate.wer for rate in rates]
     errors, words = torch.tensor([rate.errors for rate in rates]), sum(rates[0].lengths)
@@ -114,19 +130,18 @@ def calibrate(
     above = min((count for count in counts.tolist() if count > below), default=below)
     share = (average - below) / max(1, above - below)
     mixed = wers[below - 1] + share * (wers[above - 1] - wers[below - 1])
+
+    def at(count):
+        return {"loops": count, "wer": wers[count - 1]}
+
     found = {
         "criterion": criterion,
         "threshold": threshold,
         "every": every,
         "split": split,
-        "full": {"loops": loops, "wer": wers[-1]},
+        "full": at(loops),
         "adaptive": {"loops": average, "wer": wer},
-        "fixed": {
-            "loops": average,
-            "wer": mixed,
-            "below": {"loops": below, "wer": wers[below - 1]},
-            "above": {"loops": above, "wer": wers[above - 1]},
-        },
+        "fixed": {"loops": average, "wer": mixed, "below": at(below), "above": at(above)},
     }
     write_whole(folder / RESULT, json.dumps(found, indent=1))
     return found
@@ -136,23 +151,23 @@ def as_text(found: dict[str, Any]) -> str:
     """The outcome of :func:`calibrate` as a Markdown table."""
     full, adaptive, fixed = found["full"], found["adaptive"], found["fixed"]
     saved = 100 * (1 - adaptive["loops"] / full["loops"])
-    lines = [
-        f"{found['split']}, criterion {found['criterion']}, threshold {found['threshold']:.3g}: "
-        f"{saved:.0f}% of the loops saved",
-        "",
-        "| exit | loops on average | WER % |",
-        "|---|---|---|",
-        f"| full depth | {full['loops']} | {full['wer']:.2f} |",
-        f"| adaptive | {adaptive['loops']:.2f} | {adaptive['wer']:.2f} |",
-        f"| fixed, mixed to the same average | {fixed['loops']:.2f} | {fixed['wer']:.2f} |",
+    rows = [
+        ("full depth", full),
+        ("adaptive", adaptive),
+        ("fixed, mixed to the same average", fixed),
+        ("fixed", fixed["below"]),
+        ("fixed", fixed["above"]),
     ]
-    for side in ("below", "above"):
-        lines.append(f"| fixed | {fixed[side]['loops']} | {fixed[side]['wer']:.2f} |")
-    return "\n".join(lines)
+    head = (
+        f"{found['split']}, criterion {found['criterion']}, threshold {found['threshold']:.3g}: "
+        f"{saved:.0f}% of the loops saved\n\n| exit | loops on average | WER % |\n|---|---|---|"
+    )
+    lines = [f"| {name} | {row['loops']:.4g} | {row['wer']:.2f} |" for name, row in rows]
+    return "\n".join([head, *lines])
 
 
 class _Meter(Halting):
-    """Ends no row, but keeps the criterion [B] of every loop that was made."""
+    """Ends no row, but records the criterion [B] at every exit."""
 
     def __init__(self, criterion, every):
         super().__init__(criterion, every=every)
@@ -164,11 +179,9 @@ class _Meter(Halting):
 
 
 @torch.no_grad()
-def _measure(model, tokenizer, units, loader, criterion, loops, every):
-    """Triples (id, reference, hypothesis) by loop count, and criteria [N] by exit but the last."""
-    meter = _Meter(criterion, every)
-    attach(model, meter)
-    triples, values = [[] for _ in range(loops)], [[] for _ in range(every, loops, every)]
+def _measure(model, tokenizer, units, loader, meter, loops):
+    """Triples (id, reference, hypothesis) by loop count, and criteria [N] by exit except the last."""
+    triples, values = [[] for _ in range(loops)], [[] for _ in range(meter.every, loops, meter.every)]
     for batch in loader:
         for count in range(1, loops + 1):
             meter.values.clear()
@@ -183,7 +196,7 @@ def _measure(model, tokenizer, units, loader, criterion, loops, every):
 
 
 def _thresholds(values):
-    """One between any two criteria that occur and one above them all, off every one's rounding."""
+    """Midpoints between any two criteria that occur, and one value above them all."""
     if not values:
         return []
     found = torch.cat(values).unique()
@@ -191,14 +204,7 @@ def _thresholds(values):
 
 
 def _exits(values, threshold):
-    """The exit at which each utterance leaves [N], from criteria by exit [E][N]; the last has none."""
+    """Index of each utterance's exit [N], from criteria [N] by exit except the last."""
     done = torch.stack(values) < threshold
     last = torch.ones_like(done[:1])
     return torch.cat([done, last]).int().argmax(0)
-
-
-def _block(model):
-    names = list(model.schedule.loops)
-    if len(names) != 1:
-        raise UserError(f"adaptive exit needs one block that recurs; {model.schedule} has {len(names)}")
-    return names[0]

@@ -10,18 +10,19 @@ from speechbrain_recursive.analysis.cost import (
 )
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load
+from speechbrain_recursive.merging import Overrides, parse_overrides
 from speechbrain_recursive.nn.model import ASRModel
 
 
-def describe(path: str | Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+def describe(path: str | Path, overrides: Overrides = None) -> dict[str, Any]:
     """Describe a recipe's ASR model for ten seconds of audio in a batch of one.
 
     Arguments
     ---------
     path : str or pathlib.Path
         A recipe's YAML file.
-    overrides : dict, optional
-        Values that replace the file's own, such as ``{"loops": 8}``.
+    overrides : str, list of str or dict, optional
+        Values that replace the file's own, such as ``{"loops": 8}`` or ``["--loops", "8"]``.
 
     Returns
     -------
@@ -35,8 +36,8 @@ def describe(path: str | Path, overrides: dict[str, Any] | None = None) -> dict[
     UserError
         If the file cannot be loaded, or describes no ASR model.
     """
-    # What must be given for a run, but does not touch the model.
-    given = {"output_folder": "results", "data_folder": "data", **(overrides or {})}
+    # A run needs these, and the model does not depend on them.
+    given = {"output_folder": "results", "data_folder": "data", **parse_overrides(overrides)}
     hparams, _ = load(path, given, device="meta")
     model = hparams["model"]
     if not isinstance(model, ASRModel):

@@ -1,4 +1,4 @@
-"""Outputs of an encoder's layers on audio: one of our own, or Hugging Face's Whisper."""
+"""Outputs of an encoder's layers on audio, for models of this package and Hugging Face's Whisper."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError, one_line
-from speechbrain_recursive.inference.opening import open_asr
+from speechbrain_recursive.inference.opening import depth_for, open_asr
 from speechbrain_recursive.nn.request import Request
 
 
@@ -21,12 +21,12 @@ class Layers:
     Arguments
     ---------
     labels : list of str
-        Each logical step's layer, followed by a slash and its loop if it has several (both from 0):
+        The layer of each logical step and, if it is looped, a slash and the loop, both counted from 0:
         ``3/1`` is layer 3 in the second loop.
     sample_rate : int
-        Of the audio that it takes, in Hz.
+        Sample rate of its input in Hz.
     audio : pathlib.Path or None
-        A manifest of audio that belongs to it, if there is one.
+        A manifest of audio that belongs to the model, if there is one.
     outputs : callable
         From samples [S] to the outputs [N, T, d] of the N steps.
     """
@@ -43,12 +43,12 @@ def open_layers(model: str | Path, loops: int | None = None, device: str = "cpu"
     Arguments
     ---------
     model : str or pathlib.Path
-        A results folder (which must be one that you trust, since loading a YAML file runs what it
-        says), or the name or folder of a Hugging Face Whisper model.
+        A results folder, or the name or folder of a Hugging Face Whisper model. Loading a YAML file can
+        run any code that it names, so open only folders that you trust.
     loops : int, optional
         Loop count; the one trained for by default. Whisper has none.
     device : str
-        Where it runs.
+        Where the encoder runs.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def open_layers(model: str | Path, loops: int | None = None, device: str = "cpu"
     Raises
     ------
     UserError
-        If it is neither, or cannot be loaded, or there is no such device.
+        If ``model`` is neither or cannot be loaded, or there is no such device.
     """
     try:
         torch.empty(0, device=device)
@@ -73,14 +73,14 @@ def open_layers(model: str | Path, loops: int | None = None, device: str = "cpu"
 
 
 def find_audio(path: str | Path, limit: int | None = None) -> list[str]:
-    """Audio files to look at.
+    """List audio files.
 
     Arguments
     ---------
     path : str or pathlib.Path
-        A manifest (CSV), a folder that is searched with all its subfolders, or one file.
+        A manifest (CSV), a folder, which is searched recursively, or one file.
     limit : int, optional
-        At most so many, spread evenly over all that are there.
+        Maximum number of files, spread evenly over all that are found.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def find_audio(path: str | Path, limit: int | None = None) -> list[str]:
     Raises
     ------
     UserError
-        If there is none.
+        If there is no audio, or ``limit`` is below 1.
     """
     path = Path(path)
     if path.suffix == ".csv":
@@ -112,10 +112,7 @@ def find_audio(path: str | Path, limit: int | None = None) -> list[str]:
 def _ours(folder, loops, device):
     model, hparams = open_asr(folder)
     model.to(device)
-    try:
-        depth = model.depth(loops)
-    except ValueError as error:
-        raise UserError(f"--loops: {error}") from error
+    depth = depth_for(model, loops)
     looped = {block.name for block in depth.schedule.blocks if block.loops > 1}
     request = Request(taps=range(len(depth)))
 
@@ -137,17 +134,15 @@ def _whisper(name, device):
         raise UserError(f"{name}: Whisper needs transformers: pip install transformers") from error
     try:
         kind = AutoConfig.from_pretrained(name).model_type
-        if kind == "whisper":
-            features = WhisperFeatureExtractor.from_pretrained(name)
-            encoder = WhisperModel.from_pretrained(name).encoder.to(device).eval()
+        if kind != "whisper":
+            raise ValueError(f"it is a {kind} model")
+        features = WhisperFeatureExtractor.from_pretrained(name)
+        encoder = WhisperModel.from_pretrained(name).encoder.to(device).eval()
     except (OSError, ValueError) as error:
         raise UserError(
             f"{name} is neither a results folder nor a Whisper: {one_line(error)}"
         ) from error
-    if kind != "whisper":
-        raise UserError(
-            f"{name} is a {kind} model; Whisper's is the only encoder of Hugging Face's here"
-        )
+    encoder.layer_norm = torch.nn.Identity()  # the last hidden state is then the last layer's output
     hop = features.hop_length * encoder.conv1.stride[0] * encoder.conv2.stride[0]
 
     @torch.no_grad()
@@ -155,19 +150,8 @@ def _whisper(name, device):
         window = signal[: features.n_samples]  # Whisper's window; the rest is cut off
         mel = features(window.numpy(), sampling_rate=features.sampling_rate, return_tensors="pt")
         frames = -(-len(window) // hop)  # the rest of the window is padding
-        seen = []
-        hooks = [
-            layer.register_forward_hook(
-                lambda _, __, x: seen.append(x[0] if isinstance(x, tuple) else x)
-            )
-            for layer in encoder.layers
-        ]
-        try:
-            encoder(mel.input_features.to(device))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return torch.cat(seen)[:, :frames]
+        states = encoder(mel.input_features.to(device), output_hidden_states=True).hidden_states
+        return torch.cat(states[1:])[:, :frames]
 
     labels = [str(index) for index in range(len(encoder.layers))]
     return Layers(labels, features.sampling_rate, None, outputs)
@@ -181,7 +165,7 @@ def layer_outputs(layers: Layers, files: Iterable[str | Path]) -> Iterator[torch
     layers : Layers
         From :func:`open_layers`.
     files : iterable of (str or pathlib.Path)
-        Audio files; empty ones are left out.
+        Audio files; empty ones are skipped.
 
     Yields
     ------

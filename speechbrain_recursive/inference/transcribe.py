@@ -9,7 +9,7 @@ from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.inference.calibrate import attach, calibrated
-from speechbrain_recursive.inference.opening import open_asr
+from speechbrain_recursive.inference.opening import depth_for, open_asr
 
 
 class Transcriber:
@@ -18,16 +18,16 @@ class Transcriber:
     Arguments
     ---------
     folder : str or pathlib.Path
-        What a finished run left: ``hyperparams.yaml``, ``model.ckpt`` and ``tokenizer.json``. Loading
-        a YAML file runs what it says, so the folder must be one that you trust.
+        The results of a finished run: ``hyperparams.yaml``, ``model.ckpt`` and ``tokenizer.json``.
+        Loading a YAML file can run any code that it names, so open only folders that you trust.
     adaptive : bool
-        Let utterances leave early by the folder's calibration, see
+        Exit early by the folder's calibration; see
         :func:`~speechbrain_recursive.inference.calibrate.calibrate`.
 
     Raises
     ------
     UserError
-        If the folder holds no finished run or no ASR model, or its weights are not those of its YAML.
+        If the folder holds no finished run or no ASR model, or its weights do not fit its YAML.
     """
 
     def __init__(self, folder: str | Path, adaptive: bool = False):
@@ -55,19 +55,17 @@ class Transcriber:
         Raises
         ------
         UserError
-            If the file is missing or no audio, is empty, or the loop count is below 1.
+            If the file is missing, empty or not audio, or the loop count is below 1.
         """
         if not Path(path).is_file():
             raise UserError(f"{path} is not there")
         signal = read_audio(path, self.model.sample_rate)
         if not len(signal):
             raise UserError(f"{path} holds no audio")
-        seconds = [len(signal) / self.model.sample_rate]
-        try:
+        if loops is None:
+            seconds = [len(signal) / self.model.sample_rate]
             depth = self.policy.at_inference(self.model.schedule, seconds)
-            if loops is not None:
-                depth = self.model.depth(loops)
-            outputs = self.model(signal[None], torch.ones(1), depth=depth)
-        except ValueError as error:
-            raise UserError(f"--loops {loops}: {error}") from error
+        else:
+            depth = depth_for(self.model, loops)
+        outputs = self.model(signal[None], torch.ones(1), depth=depth)
         return self.tokenizer.decode(greedy(outputs.log_probs, outputs.frames)[0])

@@ -1,4 +1,4 @@
-"""Averages of checkpoints that are right for shared layers."""
+"""Averages of checkpoints, correct for shared layers."""
 
 from speechbrain.utils.checkpoints import torch_patched_state_dict_load
 
@@ -6,26 +6,26 @@ from speechbrain.utils.checkpoints import torch_patched_state_dict_load
 def average_checkpoints(checkpoints, name):
     """Average one recoverable's state dict over checkpoints.
 
-    Every entry is summed out of place, in float64, so entries that share storage come out right
-    (SpeechBrain's own averaging adds to shared storage once per name). Entries that are not
-    floating point, such as counters, are taken from the first checkpoint.
+    Every entry is summed out of place, in float64. SpeechBrain's own averaging adds in place, so storage
+    that several entries share is summed once per entry. Entries that are not floating point, such as
+    counters, are taken from the first checkpoint.
 
     Arguments
     ---------
     checkpoints : list of Checkpoint
-        For instance `checkpointer.find_intact(5, min_key="wer")`.
+        At least one, such as ``checkpointer.find_intact(5, min_key="wer")``.
     name : str
-        The recoverable, for instance "model".
+        The recoverable, such as ``"model"``.
 
     Returns
     -------
     dict
-        Name -> tensor on the CPU, each of the type and shape that was saved.
+        Tensors on the CPU by name, with the types and shapes that were saved.
 
     Raises
     ------
     ValueError
-        If there is no checkpoint, or if two of them differ in names or shapes.
+        If two checkpoints differ in names or shapes.
 
     Example
     -------
@@ -39,15 +39,13 @@ def average_checkpoints(checkpoints, name):
     >>> average_checkpoints(checkpointer.find_intact(2), "model")["weight"]
     tensor([[2.5000]])
     """
-    if not checkpoints:
-        raise ValueError("there is no checkpoint to average")
     first, sums = None, {}
     for checkpoint in checkpoints:
         state = torch_patched_state_dict_load(checkpoint.paramfiles[name])
         first = state if first is None else first
         for key in first.keys() | state.keys():
             if key not in first or key not in state or first[key].shape != state[key].shape:
-                raise ValueError(f"{checkpoint.path}: {key} is not that of the other checkpoints")
+                raise ValueError(f"{checkpoint.path}: {key} differs from the other checkpoints")
             if first[key].is_floating_point():
                 value = state[key].double()
                 sums[key] = sums[key] + value if key in sums else value

@@ -1,15 +1,15 @@
 """Checkpoints that are whole or absent, in SpeechBrain's own format.
 
-A checkpoint is written under a name that no lister takes for one, flushed to the disk and renamed;
-it is removed by renaming it first. A manifest inside it holds the size and checksum of every file,
-so that damage is found before anything is loaded. SpeechBrain's stock `Checkpointer` reads these
-folders, and folders that it wrote are read here, unchecked.
+A checkpoint is written to a hidden folder, flushed to disk and then renamed. To delete it, it is hidden
+again first. A manifest inside it holds the size and checksum of every file, so that damage is found
+before anything is loaded. SpeechBrain's ``Checkpointer`` reads these folders, and folders that it wrote
+are read here, without checksums.
 """
 
 import logging
 import math
-import os
 import shutil
+from itertools import islice
 
 from speechbrain.utils.checkpoints import CKPT_PREFIX, Checkpointer, ckpt_recency
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
@@ -20,32 +20,32 @@ from speechbrain_recursive.training.integrity import (
     MANIFEST,
     find_fault,
     flush,
-    plain_meta,
+    plain,
     write_manifest,
 )
 
 logger = get_logger(__name__)
 
-SAVING, DELETING = ".saving-", ".deleting-"
+HIDDEN = ".partial-"
 
 
 class AtomicCheckpointer(Checkpointer):
-    """SpeechBrain's `Checkpointer`, safe against being killed at any moment.
+    """SpeechBrain's ``Checkpointer``, safe against being killed at any moment.
 
-    Under DDP every process must call the saving and deleting methods; the main one writes and the
+    Under DDP every process must call the methods that save and delete; the main process writes, and the
     others wait.
 
     Arguments
     ---------
     checkpoints_dir : str or pathlib.Path
-        The folder that holds the checkpoints; made if absent.
+        The folder of the checkpoints. It is created if it does not exist.
     recoverables : mapping, optional
-        Name -> object to save and restore.
+        Objects to save and restore, by name.
     schedule : Schedule or str, optional
-        What the model runs. Its text goes into each checkpoint's meta, and a checkpoint of another
-        schedule is refused before anything is loaded.
+        What the model runs. It is saved with each checkpoint, and a checkpoint of another schedule is
+        refused before anything is loaded.
     **kwargs
-        Further arguments of the stock `Checkpointer`.
+        Further arguments of the stock ``Checkpointer``.
 
     Example
     -------
@@ -60,7 +60,7 @@ class AtomicCheckpointer(Checkpointer):
     def __init__(self, checkpoints_dir, recoverables=None, schedule=None, **kwargs):
         super().__init__(checkpoints_dir, recoverables, **kwargs)
         self.schedule = schedule
-        self._damaged = {}
+        self._damaged = set()
 
     def save_checkpoint(self, meta=None, end_of_epoch=True, name=None, verbosity=logging.INFO):
         """Save all recoverables; see the stock method.
@@ -68,12 +68,13 @@ class AtomicCheckpointer(Checkpointer):
         Arguments
         ---------
         meta : mapping, optional
-            Numbers and text to keep with the checkpoint. Numpy values and tensors become plain
-            Python, since they would break every later listing.
+            Numbers and text to keep with the checkpoint. NumPy values and tensors become plain Python,
+            because they would break every later listing. A number that is not finite is left out, so
+            that it is never ranked as the best.
         end_of_epoch : bool
             Whether the epoch is over, validation included.
         name : str, optional
-            A name in place of the time; a checkpoint of that name is replaced.
+            A new name to use in place of the time.
         verbosity : int
             Level of the log line.
 
@@ -85,113 +86,102 @@ class AtomicCheckpointer(Checkpointer):
         Raises
         ------
         ValueError
-            If a value of `meta` is neither number nor text, nor a list or mapping of these.
+            If a value of ``meta`` is neither number nor text, nor a list or mapping of these.
         """
-        meta = plain_meta(meta or {}) | {"manifest": MANIFEST}
+        meta = {
+            key: value
+            for key, value in plain(meta or {}).items()
+            if not isinstance(value, float) or math.isfinite(value)
+        }
+        meta["manifest"] = MANIFEST
         if self.schedule is not None:
             meta["schedule"] = str(self.schedule)
         if if_main_process():
-            self._clear_leftovers()
-        written = super().save_checkpoint(meta, end_of_epoch, name, logging.DEBUG)
-        saved = None
-        if written is not None:
-            folder = self._publish(written.path)
-            paramfiles = {k: folder / path.name for k, path in written.paramfiles.items()}
-            saved = written._replace(path=folder, paramfiles=paramfiles)
+            for leftover in self.checkpoints_dir.glob(f"{HIDDEN}*"):
+                shutil.rmtree(leftover)
+        saved = super().save_checkpoint(meta, end_of_epoch, name, logging.DEBUG)
+        if saved is not None:
+            write_manifest(saved.path)
+            folder = saved.path.with_name(saved.path.name.removeprefix(HIDDEN))
+            saved.path.rename(folder)
+            flush(self.checkpoints_dir)
+            (saved,) = self._construct_checkpoint_objects([folder])
             logger.log(verbosity, f"Saved the checkpoint {folder}")
         ddp_barrier()
         return saved
 
     def save_and_keep_only(self, *args, importance_keys=(), **kwargs):
-        """The stock method, with a fresh list for it to append to (it grows its own default)."""
+        """The stock method, which appends to its default list, with a new list for each call."""
         super().save_and_keep_only(*args, importance_keys=list(importance_keys), **kwargs)
 
-    def save_and_keep_best(self, meta, min_key, keep=1, keep_last=1):
-        """Save at the end of an epoch; keep the best and the last, and delete all others.
+    def save_and_keep_best(self, meta, min_key, keep=1):
+        """Save at the end of an epoch; keep the best checkpoints and the last, delete all others.
 
-        Checkpoints from within an epoch are deleted too, as the new one supersedes them.
+        Checkpoints from within an epoch are deleted, too.
 
         Arguments
         ---------
         meta : mapping
-            As in `save_checkpoint`; `meta[min_key]` is the dev error at the trained loop count.
+            As in :meth:`save_checkpoint`; ``meta[min_key]`` is the dev error at the trained loop count.
         min_key : str
-            The error to rank by. One that is not finite never counts as good.
+            The error to rank by.
         keep : int
-            How many to keep of the lowest error.
-        keep_last : int
-            How many to keep of the newest, at least 1.
+            How many of the lowest error to keep.
         """
         self.save_checkpoint(meta)
         kept = self.find_checkpoints(min_key=min_key, max_num_checkpoints=keep)
         kept += self.find_checkpoints(
-            ckpt_predicate=lambda c: c.meta["end-of-epoch"], max_num_checkpoints=keep_last
+            ckpt_predicate=lambda c: c.meta["end-of-epoch"], max_num_checkpoints=1
         )
-        names = {checkpoint.path for checkpoint in kept}
-        self.delete_checkpoints(num_to_keep=0, ckpt_predicate=lambda c: c.path not in names)
+        paths = {checkpoint.path for checkpoint in kept}
+        self.delete_checkpoints(num_to_keep=0, ckpt_predicate=lambda c: c.path not in paths)
 
-    def find_checkpoints(
-        self,
-        importance_key=None,
-        max_key=None,
-        min_key=None,
-        ckpt_predicate=None,
-        max_num_checkpoints=None,
-    ):
-        """The stock method, leaving out checkpoints whose ranked value is not finite."""
-        key = min_key or max_key
-
-        def counts(checkpoint):
-            ranked = key is None or math.isfinite(checkpoint.meta.get(key, math.nan))
-            return ranked and (ckpt_predicate is None or ckpt_predicate(checkpoint))
-
-        return super().find_checkpoints(importance_key, max_key, min_key, counts, max_num_checkpoints)
-
-    def find_intact(self, max_num_checkpoints=None, *args, **order):
+    def find_intact(self, max_num_checkpoints=None, **order):
         """The best checkpoints whose files all have the checksums of their manifest.
 
         Arguments
         ---------
         max_num_checkpoints : int, optional
-            At most so many; all if None.
-        *args, **order
-            `importance_key`, `max_key`, `min_key` and `ckpt_predicate` of `find_checkpoints`; the
-            newest come first if none is given.
+            Maximum number; all by default.
+        **order
+            ``importance_key``, ``max_key``, ``min_key`` and ``ckpt_predicate`` of ``find_checkpoints``;
+            the newest come first if none is given.
 
         Returns
         -------
         list of Checkpoint
         """
-        found = []
-        for checkpoint in self.find_checkpoints(*args, **order):
-            if len(found) == max_num_checkpoints:
-                break
-            fault = find_fault(checkpoint.path, checksums=True)
-            if fault:
-                self._report(checkpoint.path, fault)
-            else:
-                found.append(checkpoint)
-        return found
+        found = self.find_checkpoints(**order)
+        intact = (checkpoint for checkpoint in found if self._is_intact(checkpoint.path, checksums=True))
+        return list(islice(intact, max_num_checkpoints))
 
-    def find_checkpoint(self, *args, **order):
-        """The best intact checkpoint, or None; damaged ones are named in a warning."""
-        return next(iter(self.find_intact(1, *args, **order)), None)
+    def recover_if_possible(self, **order):
+        """Load the best intact checkpoint; damaged ones are named in a warning.
 
-    def recover_if_possible(self, *args, **order):
-        """The stock method; refuses to start afresh where every checkpoint is damaged.
+        Arguments
+        ---------
+        **order
+            As in :meth:`find_intact`.
+
+        Returns
+        -------
+        Checkpoint or None
+            What was loaded.
 
         Raises
         ------
         UserError
             If there are checkpoints but no intact one, or if the schedule differs.
         """
-        chosen = super().recover_if_possible(*args, **order)
-        if chosen is None and self._damaged and not self.list_checkpoints():
+        for chosen in self.find_intact(1, **order):
+            self.load_checkpoint(chosen)
+            return chosen
+        if self._damaged and not self.list_checkpoints():
             raise UserError(
                 f"{self.checkpoints_dir}: every checkpoint is damaged; "
                 "delete the folder to train from the start"
             )
-        return chosen
+        return None
 
     def load_checkpoint(self, checkpoint):
         """Load into all recoverables.
@@ -199,7 +189,7 @@ class AtomicCheckpointer(Checkpointer):
         Raises
         ------
         UserError
-            If the checkpoint's schedule, or a key or shape of its weights, is not this model's.
+            If the checkpoint's schedule, or a key or shape of its weights, differs from the model's.
         """
         theirs, ours = checkpoint.meta.get("schedule"), self.schedule
         if theirs is not None and ours is not None and theirs != str(ours):
@@ -216,80 +206,55 @@ class AtomicCheckpointer(Checkpointer):
             ) from error
 
     def list_checkpoints(self):
-        """All checkpoints whose files are there in full length; others are named in a warning."""
-        folders = []
-        for folder in sorted(self.checkpoints_dir.glob(f"{CKPT_PREFIX}*")):
-            if not folder.is_dir():
-                continue
-            fault = self._damaged.get(folder) or find_fault(folder)
-            if fault:
-                self._report(folder, fault)
-            else:
-                folders.append(folder)
+        """All checkpoints whose files exist in full length; others are named in a warning."""
+        found = sorted(self.checkpoints_dir.glob(f"{CKPT_PREFIX}*"))
+        folders = [folder for folder in found if folder.is_dir() and self._is_intact(folder)]
         return self._construct_checkpoint_objects(folders)
 
     def delete_checkpoints(
-        self,
-        *,
-        num_to_keep=1,
-        min_keys=None,
-        max_keys=None,
-        importance_keys=(ckpt_recency,),
-        ckpt_predicate=None,
-        verbosity=logging.INFO,
+        self, *, num_to_keep=1, ckpt_predicate=None, verbosity=logging.INFO, **orders
     ):
-        """Delete what no order ranks among its first `num_to_keep`; see the stock method."""
-        if num_to_keep < 0:
-            raise ValueError(f"num_to_keep is {num_to_keep}: it must be 0 or more")
-        orders = [{"min_key": key} for key in min_keys or ()]
-        orders += [{"max_key": key} for key in max_keys or ()]
-        orders += [{"importance_key": key} for key in importance_keys]
+        """Delete what no order ranks among its first ``num_to_keep``; see the stock method.
+
+        Arguments
+        ---------
+        num_to_keep : int
+            How many to keep by each order.
+        ckpt_predicate : callable, optional
+            Only checkpoints for which it returns True may be deleted.
+        verbosity : int
+            Level of the log lines.
+        **orders
+            ``importance_keys`` (recency by default), ``min_keys`` and ``max_keys``, each a list or None.
+        """
         kept, ranked = set(), set()
-        for order in orders:
-            paths = [c.path for c in self.find_checkpoints(ckpt_predicate=ckpt_predicate, **order)]
-            ranked.update(paths)
-            kept.update(paths[:num_to_keep])
+        for name, keys in ({"importance_keys": [ckpt_recency]} | orders).items():
+            for key in keys or ():
+                order = {name.removesuffix("s"): key, "ckpt_predicate": ckpt_predicate}
+                paths = [checkpoint.path for checkpoint in self.find_checkpoints(**order)]
+                ranked.update(paths)
+                kept.update(paths[:num_to_keep])
         ddp_barrier()
         if if_main_process():
             for folder in sorted(ranked - kept):
-                _remove(folder)
+                # hidden first, so that no part of it is ever taken for a checkpoint
+                shutil.rmtree(folder.rename(_hidden(folder)))
                 logger.log(verbosity, f"Deleted the checkpoint {folder}")
         ddp_barrier()
 
     def _new_checkpoint_dirpath(self):
-        return _renamed(super()._new_checkpoint_dirpath(), SAVING)
+        return _hidden(super()._new_checkpoint_dirpath())
 
     def _custom_checkpoint_dirpath(self, name):
-        return _renamed(super()._custom_checkpoint_dirpath(name), SAVING)
+        return _hidden(super()._custom_checkpoint_dirpath(name))
 
-    def _clear_leftovers(self):
-        for prefix in (SAVING, DELETING):
-            for folder in self.checkpoints_dir.glob(f"{prefix}*"):
-                shutil.rmtree(folder)
-
-    def _publish(self, hidden):
-        """Flush a written folder, record its files and give it its name."""
-        write_manifest(hidden)
-        folder = hidden.with_name(hidden.name.removeprefix(SAVING))
-        if folder.exists():
-            _remove(folder)
-        os.rename(hidden, folder)
-        flush(self.checkpoints_dir)
-        self._damaged.pop(folder, None)
-        return folder
-
-    def _report(self, folder, fault):
-        if folder not in self._damaged:
+    def _is_intact(self, folder, checksums=False):
+        """Whether a checkpoint has no known fault; the first that is found is named in a warning."""
+        if folder not in self._damaged and (fault := find_fault(folder, checksums)):
             logger.warning(f"Checkpoint {folder} is damaged and not used: {fault}")
-        self._damaged[folder] = fault
+            self._damaged.add(folder)
+        return folder not in self._damaged
 
 
-def _renamed(folder, prefix):
-    return folder.with_name(prefix + folder.name)
-
-
-def _remove(folder):
-    """Delete a checkpoint so that no part of it is ever taken for one."""
-    hidden = _renamed(folder, DELETING)
-    os.rename(folder, hidden)
-    shutil.rmtree(hidden)
+def _hidden(folder):
+    return folder.with_name(HIDDEN + folder.name)

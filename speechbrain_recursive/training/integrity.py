@@ -1,4 +1,4 @@
-"""What a checkpoint's folder promises about its files, and whether the disk keeps it."""
+"""The manifest of a checkpoint's folder: sizes and checksums of its files."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ MANIFEST = "manifest.json"
 
 
 def write_manifest(folder):
-    """Flush all files of a folder to the disk and record the size and SHA-256 of each.
+    """Flush all files of a folder to disk and record the size and SHA-256 of each.
 
     Arguments
     ---------
     folder : pathlib.Path
-        A written checkpoint.
+        A checkpoint that was just written.
     """
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in files:
@@ -31,7 +31,7 @@ def write_manifest(folder):
 
 
 def flush(path):
-    """Ask the operating system to put a file, or a folder's entries, on the disk.
+    """Flush a file, or a folder's entries, to disk.
 
     Arguments
     ---------
@@ -46,14 +46,14 @@ def flush(path):
 
 
 def find_fault(folder, checksums=False):
-    """What is wrong with a checkpoint on the disk.
+    """Find what is wrong with a checkpoint on disk.
 
     Arguments
     ---------
     folder : pathlib.Path
         The checkpoint.
     checksums : bool
-        Whether to read every file; otherwise only presence and sizes are looked at.
+        Whether to read every file; otherwise only presence and sizes are checked.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def find_fault(folder, checksums=False):
             if size != entry["bytes"]:
                 return f"{name} has {size} bytes instead of {entry['bytes']}"
             if checksums and _fingerprint(folder / name) != entry:
-                return f"{name} has another content than was saved"
+                return f"{name} differs from what was saved"
     except FileNotFoundError as error:
         return f"{os.path.basename(error.filename)} is missing"
     except (yaml.YAMLError, ValueError) as error:
@@ -80,48 +80,39 @@ def find_fault(folder, checksums=False):
     return None
 
 
-def plain_meta(meta):
-    """Turn numpy values and tensors into plain Python, and refuse what YAML cannot reload.
+def plain(value, name="meta"):
+    """Turn NumPy values and tensors into plain Python, and refuse what YAML cannot reload.
 
     Arguments
     ---------
-    meta : mapping
-        Name -> value.
+    value : object
+        A number, text or None, or a list or mapping of these.
+    name : str
+        What the error message calls the value.
 
     Returns
     -------
-    dict
+    object
 
     Raises
     ------
     ValueError
-        If a value is neither number nor text, nor a list or mapping of these.
+        If a value is of another type.
 
     Example
     -------
-    >>> plain_meta({"wer": np.float32(0.5), "by_loops": {2: torch.tensor([3.0])}})
-    {'wer': 0.5, 'by_loops': {2: 3.0}}
+    >>> plain({"wer": np.float32(0.5), "by_loops": {2: torch.tensor([3.0, 4.0])}})
+    {'wer': 0.5, 'by_loops': {2: [3.0, 4.0]}}
     """
-    result = _plain(meta)
-    for key, value in result.items():
-        try:
-            yaml.safe_dump(value)
-        except yaml.representer.RepresenterError:
-            raise ValueError(
-                f"meta[{key!r}] holds a {type(value).__name__}: only numbers and text can be saved"
-            ) from None
-    return result
-
-
-def _plain(value):
     if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
-        flat = value.reshape(-1).tolist()
-        return flat[0] if len(flat) == 1 else value.tolist()
+        return value.tolist()
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        return {plain(key): plain(item, f"{name}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+        return [plain(item, name) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(f"{name} holds a {type(value).__name__}: only numbers and text can be saved")
 
 
 def _fingerprint(path):

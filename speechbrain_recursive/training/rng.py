@@ -5,22 +5,20 @@ import random
 import numpy as np
 import torch
 from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, register_checkpoint_hooks
-from speechbrain.utils.distributed import (
-    get_rank,
-    if_main_process,
-    is_distributed_initialized,
-)
+from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
+
+from speechbrain_recursive.training.distributed import shard
 
 logger = get_logger(__name__)
 
 
 class RandomState:
-    """A recoverable that saves and restores Python's, NumPy's and PyTorch's global generators.
+    """A recoverable that saves and restores the global generators of Python, NumPy and PyTorch.
 
-    The state of every process is kept, since processes draw differently. A DataLoader without a
-    `generator` of its own draws a seed from the global one whenever its iterator is made, which is
-    once more in a resumed run: give the training loader one, else the draws after a resume differ.
+    The state of every process is saved, because processes draw differently. A DataLoader without a
+    ``generator`` of its own draws a seed from the global one whenever its iterator is created, which
+    happens once more in a resumed run. Give the training loader a generator of its own.
 
     Example
     -------
@@ -43,10 +41,9 @@ class RandomState:
         path : pathlib.Path
             The file.
         """
-        states = [capture()]
-        if is_distributed_initialized():
-            states *= torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(states, capture())
+        states = [_capture()] * shard()["world_size"]
+        if len(states) > 1:
+            torch.distributed.all_gather_object(states, states[0])
         if if_main_process():
             torch.save(states, path)
 
@@ -54,57 +51,43 @@ class RandomState:
     def load(self, path, end_of_epoch):
         """Restore this process's state.
 
-        A run that goes on with more processes than were saved keeps the new ones as they are, and
-        says so.
+        If there are more processes than were saved, the others keep their states, with a warning.
 
         Arguments
         ---------
         path : pathlib.Path
             The file.
         end_of_epoch : bool
-            Makes no difference.
+            Not used.
         """
         del end_of_epoch
         states = torch.load(path, map_location="cpu")
-        rank = get_rank() if is_distributed_initialized() else 0
-        size = torch.distributed.get_world_size() if is_distributed_initialized() else 1
+        rank, size = shard().values()
         if len(states) != size:
             logger.warning(
                 f"{path} holds the random state of {len(states)} processes, and {size} are "
                 "running: the run goes on, but not with the numbers it would have drawn"
             )
         if rank < len(states):
-            restore(states[rank])
+            _restore(states[rank])
 
 
 register_checkpoint_hooks(RandomState, save_on_main_only=False)
 
 
-def capture():
-    """Take the state of this process's global generators.
-
-    Returns
-    -------
-    dict
-        Plain Python and uint8 tensors, which `torch.load` reads with `weights_only`.
-    """
+def _capture():
+    """The state of this process's global generators, as ``torch.load`` reads with ``weights_only``."""
     kind, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
         "numpy": (kind, keys.tolist(), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all(),
     }
 
 
-def restore(state):
-    """Set this process's global generators.
-
-    Arguments
-    ---------
-    state : dict
-        From `capture`. Devices that are not there any more are passed over.
-    """
+def _restore(state):
+    """Set this process's global generators; the states of GPUs that no longer exist are ignored."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])

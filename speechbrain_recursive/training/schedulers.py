@@ -11,9 +11,9 @@ from speechbrain.utils.checkpoints import (
 
 @register_checkpoint_hooks
 class WarmupCosine:
-    """Linear warm-up to a peak, then half a cosine down to a fraction of it.
+    """Linear warm-up to a peak, then cosine decay to a fraction of it.
 
-    Called before every optimizer step, so that the first one is warmed up too.
+    Call it before every optimizer step, so that the first step is warmed up, too.
 
     Arguments
     ---------
@@ -22,14 +22,14 @@ class WarmupCosine:
     n_warmup_steps : int
         Steps of warm-up.
     total_steps : int
-        Steps until the floor, warm-up included.
+        Steps until the floor, including warm-up.
     floor : float
-        What is left of the peak at the end.
+        The final rate as a fraction of the peak.
 
     Raises
     ------
     ValueError
-        If ``total_steps`` is no positive number.
+        If ``total_steps`` is not positive.
 
     Example
     -------
@@ -48,7 +48,7 @@ class WarmupCosine:
         self.n_steps = 0
 
     def __call__(self, optimizer):
-        """Set the optimizer's rate for the step that it is about to make.
+        """Set the learning rate of the optimizer's next step.
 
         Arguments
         ---------

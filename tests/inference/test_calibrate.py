@@ -72,6 +72,9 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys):
     assert "holds no finished run" in capsys.readouterr().err
     assert main(["calibrate", str(folder), "--criterion", "age"]) == 1
     assert "'age' is none of cosine, kl, entropy" in capsys.readouterr().err
+    for loops in ("0", "-1"):
+        assert main(["calibrate", str(folder), "--loops", loops]) == 1
+        assert f"loops must be at least 1, got {loops}" in capsys.readouterr().err
     (folder / "calibration.json").unlink()
     with pytest.raises(UserError, match="run speechbrain-recursive calibrate"):
         Transcriber(folder, adaptive=True)

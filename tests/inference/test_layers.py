@@ -141,7 +141,7 @@ def test_what_is_no_whisper_is_named(whisper, tmp_path):
     with pytest.raises(UserError, match=r"--loops 2: .* has no loops"):
         open_layers(whisper, 2)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(UserError, match="is a bert model"):
+    with pytest.raises(UserError, match="nor a Whisper: it is a bert model"):
         open_layers(tmp_path)
     with pytest.raises(UserError, match="neither a results folder nor a Whisper") as error:
         open_layers(tmp_path / "gone")

@@ -58,7 +58,5 @@ def test_one_checkpoint_averages_to_itself(tmp_path):
 def test_checkpoints_of_other_models_are_refused(tmp_path):
     checkpoints = saved(tmp_path / "a", torch.nn.Linear(2, 2), [1.0])
     checkpoints += saved(tmp_path / "b", torch.nn.Linear(2, 3), [1.0])
-    with pytest.raises(ValueError, match=r"(weight|bias) is not that of the other"):
+    with pytest.raises(ValueError, match=r"(weight|bias) differs from the other"):
         average_checkpoints(checkpoints, "model")
-    with pytest.raises(ValueError, match="no checkpoint"):
-        average_checkpoints([], "model")

@@ -151,7 +151,7 @@ def main(folder):
     killed = folder / "killed"
     assert fork(killed, Death("batch", draw.randrange(4, BATCHES)))
     assert fork(killed, Death("save", draw.randrange(2, 4)))
-    assert list((killed / "save").glob(".saving-*"))
+    assert list((killed / "save").glob(".partial-*"))
     assert fork(killed, Death("valid", 1))
     fork(killed, kill_after=draw.uniform(0.1, 0.5) * duration)
     assert not fork(killed)
