@@ -19,6 +19,8 @@ def test_other_names_cannot():
         _ = speechbrain_recursive.Depths
 
 
-def test_schedules_and_depths_need_no_torch():
-    code = "import sys; from speechbrain_recursive import Depth, latent; sys.exit('torch' in sys.modules)"
+def test_depths_and_schedules_need_no_torch():
+    code = (
+        "import sys; from speechbrain_recursive import Depth, latent; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

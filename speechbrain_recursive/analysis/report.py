@@ -5,7 +5,8 @@ import os
 import platform
 import re
 from collections.abc import Sequence
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -103,8 +104,11 @@ def environment() -> dict:
     hardware = f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         hardware += f"; {torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    versions = {library: version(library) for library in _LIBRARIES}
-    return {"hardware": hardware, "versions": {"python": platform.python_version(), **versions}}
+    versions = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions[library] = version(library)
+    return {"hardware": hardware, "versions": versions}
 
 
 def write_report(

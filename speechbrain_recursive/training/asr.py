@@ -76,7 +76,9 @@ class ASR(Task):
             raise UserError(f"eval_loops is a list, such as [3, 5], not {self.eval_loops!r}")
         self.policy = self.loop_policy or LoopPolicy()
 
-    eval_limit = "eval_batch_seconds"
+    def limits(self, hparams):
+        """Padded seconds."""
+        return hparams["max_batch_seconds"], hparams["eval_batch_seconds"]
 
     def dataset(self, manifests, tokenizer, hparams):
         """Audio and transcripts."""
@@ -224,7 +226,7 @@ class ASR(Task):
     def _text(self):
         """Training transcripts, for n-grams: units with spaces between them."""
         rows = (row for path in self.train_manifests for row in read_manifest(path).values())
-        return [" ".join(self.tokenizer.units(row["wrd"])) for row in rows]
+        return [" ".join(self.corpus.units(row["wrd"])) for row in rows]
 
     def _language_model(self, folder):
         """The language model of another run, which must have the same tokens."""

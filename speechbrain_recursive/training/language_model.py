@@ -22,7 +22,10 @@ class LanguageModeling(Task):
     """
 
     error_name = "perplexity"
-    limit = eval_limit = "max_batch_tokens"
+
+    def limits(self, hparams):
+        """Padded tokens."""
+        return hparams["max_batch_tokens"], hparams["max_batch_tokens"]
 
     def dataset(self, manifests, tokenizer, hparams):
         """Transcripts."""

@@ -17,14 +17,15 @@ class Task(ABC):
     ----------
     error_name : str
         What the dev error is called in logs and checkpoints.
-    limit, eval_limit : str
-        Keys of the hyperparameters that limit the batches of training and of evaluation.
     brain : Brain
         Set by :meth:`setup`.
     """
 
     error_name = "error"
-    limit = eval_limit = "max_batch_seconds"
+
+    @abstractmethod
+    def limits(self, hparams: dict) -> tuple[float, float]:
+        """Limits of the batches of training and of evaluation, in the dataset's unit of length."""
 
     @abstractmethod
     def dataset(self, manifests: list[Path], tokenizer: Any, hparams: dict) -> Any:
@@ -52,17 +53,18 @@ class Task(ABC):
             By test split.
         """
         corpus, workers = hparams["corpus"], {"num_workers": hparams["num_workers"]}
+        limit, eval_limit = self.limits(hparams)
 
         def dataset(splits):
             return self.dataset([manifests[split] for split in splits], tokenizer, hparams)
 
         def in_order(splits):
-            return eval_loader(dataset(splits), hparams[self.eval_limit], **workers)
+            return eval_loader(dataset(splits), eval_limit, **workers)
 
         order = hparams["seed"], hparams["max_batch_examples"]
         train = dataset(corpus.train_splits)
         return (
-            train_loader(train, hparams[self.limit], *order, **shard(), **workers),
+            train_loader(train, limit, *order, **shard(), **workers),
             in_order(corpus.dev_splits),
             {split: in_order([split]) for split in corpus.test_splits},
         )
