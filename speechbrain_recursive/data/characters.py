@@ -78,8 +78,8 @@ class CharacterTokenizer(Pieces):
         Example
         -------
         >>> tokenizer = CharacterTokenizer.from_texts(["\u5c71 \u6c34"], boundary=False, size=7)
-        >>> tokenizer.pieces[4:], tokenizer.units("\u5c71 \u6c34")
-        (['\u5c71', '\u6c34', '\U000f0000'], ['\u5c71', '\u6c34'])
+        >>> tokenizer.pieces[4:]
+        ['\u5c71', '\u6c34', '\U000f0000']
         """
         made = cls({c for text in texts for c in normal(text)}, seq2seq, boundary)
         if size is None or size == len(made):

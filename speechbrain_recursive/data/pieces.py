@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from speechbrain_recursive.data.text import units
 from speechbrain_recursive.files import write_whole
 
 
@@ -32,13 +31,10 @@ class Pieces:
         From id to piece, the marks included.
     blank, bos, eos, unk : int or None
         Ids of the marks.
-    boundary : bool
-        Whether pieces mark where words begin or end.
     """
 
     kind: str
     blank = 0
-    boundary = True
 
     def __init__(self, pieces: Sequence[str], seq2seq: bool):
         self.seq2seq = bool(seq2seq)
@@ -49,20 +45,6 @@ class Pieces:
 
     def __len__(self) -> int:
         return len(self.pieces)
-
-    def units(self, text: str) -> list[str]:
-        """Split a text into the units of n-grams: words, or characters where pieces mark no words.
-
-        Arguments
-        ---------
-        text : str
-            A transcript.
-
-        Returns
-        -------
-        list of str
-        """
-        return units(text, "wer" if self.boundary else "cer")
 
     def save(self, path: str | Path, **extra: Any) -> None:
         """Write the JSON file that ``load_tokenizer`` reads, whole or not at all.

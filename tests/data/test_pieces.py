@@ -19,7 +19,3 @@ def test_marks_come_first(seq2seq, marks):
     assert len(some) == len(marks) + 2
     named = {"<blank>": some.blank, "<bos>": some.bos, "<eos>": some.eos, "<unk>": some.unk}
     assert {mark: i for mark, i in named.items() if i is not None} == {m: i for i, m in enumerate(marks)}
-
-
-def test_units_are_words():
-    assert Pieces([], seq2seq=True).units(" ONE  TWO\n") == ["ONE", "TWO"]

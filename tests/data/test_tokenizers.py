@@ -61,13 +61,6 @@ def test_unknown_characters_become_unk(make):
     assert "\u2047" in tokenizer.decode(ids)
 
 
-def test_units_of_ngrams():
-    assert characters().units("THE  CAT ") == ["THE", "CAT"]
-    assert subwords().units("THE  CAT ") == ["THE", "CAT"]
-    tokenizer = CharacterTokenizer("山水", boundary=False)
-    assert tokenizer.units(" 山 水火") == ["山", "水", "火"]
-
-
 def test_a_file_that_says_nothing_of_boundaries_has_them(tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({"kind": "characters", "seq2seq": False, "alphabet": "AB"}))
