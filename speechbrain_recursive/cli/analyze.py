@@ -61,9 +61,8 @@ def _similarity(arguments: Namespace, _: list[str]) -> None:
     source = arguments.audio or layers.audio
     if source is None:
         raise UserError(f"--audio is needed: {arguments.model} has no audio of its own")
-    recurrent_shapes(
-        len(layers.labels), arguments.saving, arguments.max_loops
-    )  # fails before the layers run
+    # fails before the layers run
+    recurrent_shapes(len(layers.labels), arguments.saving, arguments.max_loops)
     files = find_audio(source, arguments.utterances)
     similarity = layer_similarity(layer_outputs(layers, files))
     folder = Path(arguments.output_folder or (arguments.model if layers.audio else "."))

@@ -83,7 +83,7 @@ def test_corrupt_audio_in_a_test_set_unless_it_may_count_as_deletions(refused, m
     [
         (("n_loops", 3), "mini.yaml has no key 'n_loops' to override; did you mean --loops?"),
         (("loops", 0), "mini.yaml: block 'recurrent': loops must be at least 1, got 0"),
-        (("loops", "[1"), "the overrides are no valid YAML: line"),
+        (("loops", "[1"), "overrides, line "),
         (("eval_loops", "[1, 0]"), "eval_loops: block 'recurrent': loops must be at least 1, got 0"),
         (("eval_loops", 3), "eval_loops is a list, such as [3, 5], not 3"),
         (("eval_loops", "null"), "eval_loops is a list, such as [3, 5], not None"),
