@@ -9,7 +9,7 @@ from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.inference.calibrate import attach, calibrated
-from speechbrain_recursive.inference.opening import depth_for, open_asr
+from speechbrain_recursive.inference.opening import open_asr
 
 
 class Transcriber:
@@ -62,10 +62,11 @@ class Transcriber:
         signal = read_audio(path, self.model.sample_rate)
         if not len(signal):
             raise UserError(f"{path} holds no audio")
-        if loops is None:
-            seconds = [len(signal) / self.model.sample_rate]
+        seconds = [len(signal) / self.model.sample_rate]
+        try:
             depth = self.policy.at_inference(self.model.schedule, seconds)
-        else:
-            depth = depth_for(self.model, loops)
-        outputs = self.model(signal[None], torch.ones(1), depth=depth)
+            depth = depth if loops is None else self.model.depth(loops)
+            outputs = self.model(signal[None], torch.ones(1), depth=depth)
+        except ValueError as error:
+            raise UserError(f"--loops {loops}: {error}") from error
         return self.tokenizer.decode(greedy(outputs.log_probs, outputs.frames)[0])

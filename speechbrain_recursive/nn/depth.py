@@ -83,9 +83,10 @@ class Depth:
         return len(self.schedule)
 
     def __str__(self) -> str:
-        counts = {
-            name: f"{low}-{high}" if low < high else str(high) for name, low, high in self._ranges()
-        }
+        counts = {}
+        for name, high in self.schedule.loops.items():
+            low = min(self.by_row(name) or (high,))
+            counts[name] = f"{low}-{high}" if low < high else str(high)
         if len(counts) == 1:
             return next(iter(counts.values()))
         looped = ", ".join(f"{name} x{count}" for name, count in counts.items() if count != "1")
@@ -130,11 +131,6 @@ class Depth:
             if 1 <= loops < ours[block] and self.stop(block, loops) == other:
                 return block, loops
         raise ValueError(f"{other.schedule} is not an exit of {self.schedule}")
-
-    def _ranges(self):
-        """Name, lowest and highest count of each block that recurs."""
-        for name, high in self.schedule.loops.items():
-            yield name, min(self.by_row(name) or (high,)), high
 
 
 def _by_row(block, count):

@@ -20,12 +20,7 @@ from speechbrain_recursive.nn.conditioning.injection import StateInjection
 from speechbrain_recursive.nn.hooks import Hook
 from speechbrain_recursive.nn.state import State
 
-DEPTH = {
-    "none": None,
-    "embedding": DepthEmbedding,
-    "mlp": DepthMLP,
-    "film": FiLM,
-}
+DEPTH = {"none": None, "embedding": DepthEmbedding, "mlp": DepthMLP, "film": FiLM}
 
 
 def conditioning(

@@ -238,10 +238,7 @@ def bicycle(n_phonetic: int, n_linguistic: int, phonetic_loops: int, linguistic_
 
 
 def unfold(
-    n: int,
-    depth: int,
-    unfoldable: Sequence[int] | None = None,
-    path: Sequence[int] | None = None,
+    n: int, depth: int, unfoldable: Sequence[int] | None = None, path: Sequence[int] | None = None
 ) -> Schedule:
     """Repeat each of ``n`` layers in place, some once more than the others (Foldable).
 

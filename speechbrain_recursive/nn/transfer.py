@@ -5,17 +5,16 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-# Keys in SpeechBrain's Transformer recipes, whose model is [CNN, Transformer, seq_lin, ctc_lin].
-_RECIPE = {
-    "0.": "embed.frontend.convs.",
-    "2.w.": "heads.seq2seq.linear.",
-    "3.w.": "heads.ctc.linear.",
-}
-_TRANSFORMER = {
+# Keys of TransformerASR, and of the other parts of a SpeechBrain Transformer recipe's model, which is
+# [CNN, TransformerASR, seq_lin, ctc_lin].
+_RENAMED = {
     "encoder.": "encoder.",
     "decoder.": "heads.seq2seq.decoder.",
     "custom_src_module.layers.0.w.": "embed.project.",
     "custom_tgt_module.layers.0.": "heads.seq2seq.embedding.",
+    "0.": "embed.frontend.convs.",
+    "2.w.": "heads.seq2seq.linear.",
+    "3.w.": "heads.ctc.linear.",
 }
 _CONSTANT = "positional_encoding"  # tables of sinusoids
 
@@ -57,7 +56,7 @@ def warm_start(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
 
 def _renamed(key):
     key = key.removeprefix("1.")  # where a recipe's model has its TransformerASR
-    for old, new in (_RECIPE | _TRANSFORMER).items():
+    for old, new in _RENAMED.items():
         if key.startswith(old):
             return new + key.removeprefix(old)
     return key

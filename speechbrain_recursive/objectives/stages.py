@@ -1,6 +1,8 @@
 """One objective after another over training."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -49,10 +51,9 @@ class Stages(Objective):
 
     def start_epoch(self, epoch: int) -> None:
         """Choose the epoch's stage."""
-        before = [sum(self.epochs[: i + 1]) for i in range(len(self.epochs))]
-        self.stage = sum(epoch > last for last in before)
-        started = epoch - (before[self.stage - 1] if self.stage else 0)
-        self.objectives[self.stage].start_epoch(started)
+        ends = [0, *accumulate(self.epochs)]
+        self.stage = bisect_left(ends[1:], epoch)
+        self.objectives[self.stage].start_epoch(epoch - ends[self.stage])
 
     def needs(self, depth: Depth) -> Request:
         """What the present stage needs."""

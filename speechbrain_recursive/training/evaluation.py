@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -28,8 +27,7 @@ class Point(NamedTuple):
     supervised: bool = False
 
 
-@dataclass
-class Evaluation:
+class Evaluation(NamedTuple):
     """What an evaluation found.
 
     Arguments
@@ -43,9 +41,9 @@ class Evaluation:
         last two with a space between the units that errors are counted in.
     """
 
-    rows: list = field(default_factory=list)
-    worst: dict = field(default_factory=dict)
-    hypotheses: list = field(default_factory=list)
+    rows: list[dict]
+    worst: dict[str, list]
+    hypotheses: list[dict]
 
 
 def evaluate(
@@ -82,7 +80,7 @@ def evaluate(
     progressbar : bool
         Whether to show one per split and depth.
     """
-    found = Evaluation()
+    found = Evaluation([], {}, [])
     for split, loader in loaders.items():
         for label, point in points.items():
             here = {n: d for n, d in decoders.items() if point.trained or not d[0].trained_only}
@@ -96,10 +94,10 @@ def evaluate(
                 )
                 found.rows.append(row)
                 about = {"split": split, "label": label, "decoder": name}
-                found.hypotheses += [
+                found.hypotheses.extend(
                     {**about, "id": uid, "reference": " ".join(one), "hypothesis": " ".join(other)}
                     for uid, one, other in lines
-                ]
+                )
                 if point.trained and name == dev_decoder:
                     found.worst[split] = worst_utterances(lines)
     return found
