@@ -141,13 +141,18 @@ def _seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-def load_trained(folder: str | Path) -> tuple[torch.nn.Module, dict[str, Any]]:
+def load_trained(
+    folder: str | Path, kind: type = torch.nn.Module
+) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Build the model of a results folder with the weights that were evaluated.
 
     Arguments
     ---------
     folder : str or pathlib.Path
-        With ``hyperparams.yaml`` and ``model.ckpt``.
+        With ``hyperparams.yaml`` and ``model.ckpt``. Loading a YAML file can run any code that it names,
+        so open only folders that you trust.
+    kind : type
+        The class that the model must have.
 
     Returns
     -------
@@ -159,15 +164,19 @@ def load_trained(folder: str | Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     Raises
     ------
     UserError
-        If the folder holds no finished run, or its weights do not fit its YAML.
+        If the folder holds no finished run or another kind of model, or its weights do not fit its
+        YAML.
     """
     folder = Path(folder)
     weights = folder / "model.ckpt"
     if not weights.is_file():
         raise UserError(f"{folder} holds no finished run: there is no {weights.name}")
     hparams, _ = load(folder / "hyperparams.yaml")
-    load_weights(weights, hparams["model"].load_state_dict)
-    return hparams["model"].eval(), hparams
+    model = hparams["model"]
+    if not isinstance(model, kind):
+        raise UserError(f"{folder} holds {type(model).__name__}, not {kind.__name__}")
+    load_weights(weights, model.load_state_dict)
+    return model.eval(), hparams
 
 
 def load_weights(path: str | Path, into: Callable[[dict[str, torch.Tensor]], Any]) -> None:

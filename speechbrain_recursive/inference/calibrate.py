@@ -12,11 +12,26 @@ from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
-from speechbrain_recursive.inference.opening import depth_for, open_asr
+from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.halting import Halting
 from speechbrain_recursive.nn.model import ASRModel
 
 RESULT = "calibration.json"
+
+
+def depth_for(model: ASRModel, loops: int | None) -> Depth:
+    """The depth of a run with the loop count that the command line names; None is the schedule's own.
+
+    Raises
+    ------
+    UserError
+        If the count is below 1, or no block recurs.
+    """
+    try:
+        return model.depth(loops)
+    except ValueError as error:
+        raise UserError(f"--loops {loops}: {error}") from error
 
 
 def attach(model: ASRModel, halting: Halting) -> None:
@@ -105,7 +120,7 @@ def calibrate(
         below 1.
     """
     folder = Path(folder)
-    model, hparams = open_asr(folder)
+    model, hparams = load_trained(folder, ASRModel)
     tokenizer, corpus = load_tokenizer(folder / "tokenizer.json"), hparams["corpus"]
     split = split or corpus.dev_splits[0]
     manifest = folder / "manifests" / f"{split}.csv"

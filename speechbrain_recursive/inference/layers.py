@@ -10,7 +10,9 @@ import torch
 from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError, one_line
-from speechbrain_recursive.inference.opening import depth_for, open_asr
+from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.inference.calibrate import depth_for
+from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.nn.request import Request
 
 
@@ -110,7 +112,7 @@ def find_audio(path: str | Path, limit: int | None = None) -> list[str]:
 
 
 def _ours(folder, loops, device):
-    model, hparams = open_asr(folder)
+    model, hparams = load_trained(folder, ASRModel)
     model.to(device)
     depth = depth_for(model, loops)
     looped = {block.name for block in depth.schedule.blocks if block.loops > 1}

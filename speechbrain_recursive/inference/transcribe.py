@@ -8,8 +8,9 @@ from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.inference.calibrate import attach, calibrated
-from speechbrain_recursive.inference.opening import open_asr
+from speechbrain_recursive.nn.model import ASRModel
 
 
 class Transcriber:
@@ -31,7 +32,7 @@ class Transcriber:
     """
 
     def __init__(self, folder: str | Path, adaptive: bool = False):
-        self.model, hparams = open_asr(folder)
+        self.model, hparams = load_trained(folder, ASRModel)
         self.policy = hparams["task"].policy
         if adaptive:
             attach(self.model, calibrated(folder))

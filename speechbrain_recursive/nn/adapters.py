@@ -9,6 +9,7 @@ from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
 from speechbrain.nnet.attention import MultiheadAttention, RoPEMHA
 from torch import nn
 
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.padding import padding, reflect_own_end, zero_padded_output
 from speechbrain_recursive.nn.state import State
 
@@ -56,12 +57,12 @@ class TransformerAdapter:
 
         Raises
         ------
-        ValueError
+        UserError
             For ``RoPEMHA``: its growing memo of positions outdates a compilation and breaks
             recomputation.
         """
         if any(isinstance(module, RoPEMHA) for module in layer.modules()):
-            raise ValueError(
+            raise UserError(
                 "compile_layers: SpeechBrain's RoPEMHA cannot be compiled once for all lengths; "
                 "take another attention_type, or nn.larm.RopeEncoder for the layers"
             )

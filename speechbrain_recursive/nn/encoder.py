@@ -64,11 +64,9 @@ class RecursiveEncoder(Streaming, nn.Module):
         grad_loops: int | None = None,
     ):
         super().__init__()
-        if len(encoder.layers) != schedule.n_layers:
-            raise ValueError(
-                f"the schedule {schedule} names {schedule.n_layers} layers, "
-                f"the encoder has {len(encoder.layers)}"
-            )
+        n, there = schedule.n_layers, len(encoder.layers)
+        if n != there:
+            raise ValueError(f"the schedule {schedule} names {n} layers, the encoder has {there}")
         self.layers = encoder.layers
         self.norm = encoder.norm
         self.layerdrop_prob = encoder.layerdrop_prob
@@ -191,12 +189,10 @@ class RecursiveEncoder(Streaming, nn.Module):
             If the schedule names a layer that the encoder lacks, or a depth is not an exit of this run.
         """
         depth = Depth(self.schedule) if depth is None else depth
+        last = len(self.layers) - 1
         for block in depth.schedule.blocks:
-            if max(block.layers) >= len(self.layers):
-                raise ValueError(
-                    f"block '{block.name}' names layer {max(block.layers)}; "
-                    f"the encoder's last is {len(self.layers) - 1}"
-                )
+            if (top := max(block.layers)) > last:
+                raise ValueError(f"block '{block.name}' names layer {top}; the encoder's last is {last}")
         if self.training:
             self.backprop.check_depth(depth)
         exits = list(exits)
@@ -252,7 +248,7 @@ class RecursiveEncoder(Streaming, nn.Module):
 
         Raises
         ------
-        ValueError
+        UserError
             If this kind of layer cannot be compiled.
         """
         for layer in self.layers:

@@ -71,10 +71,7 @@ class Seq2SeqHead(nn.Module):
     def __init__(self, d_model: int, n_tokens: int, num_layers: int, **options):
         super().__init__()
         if num_layers < 1:
-            raise UserError(
-                "a seq2seq head needs at least one decoder layer; to train without a decoder remove the "
-                "head, its objective and the joint decoder, as LibriSpeech's mini_ctc.yaml does"
-            )
+            raise UserError("a seq2seq head needs a decoder layer; for none, do as mini_ctc.yaml does")
         self.embedding, self.decoder = stock_decoder(n_tokens, num_layers, d_model, **options)
         self.positions = Sinusoids(d_model)
         self.linear = nn.Linear(d_model, n_tokens)

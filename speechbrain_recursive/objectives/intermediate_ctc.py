@@ -43,11 +43,7 @@ class IntermediateCTC(CTC):
     """
 
     def __init__(
-        self,
-        schedule: Schedule,
-        interval: int,
-        block: str = "recurrent",
-        reduction: str = "batchmean",
+        self, schedule: Schedule, interval: int, block: str = "recurrent", reduction: str = "batchmean"
     ):
         super().__init__(reduction)
         loops = schedule.loops.get(block)

@@ -17,17 +17,15 @@ from speechbrain_recursive.analysis.report import environment, write_report
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.manifest import read_manifest
-from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.decoder import Decoder, Setting
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
-from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
 from speechbrain_recursive.training.evaluation import Point, durations, evaluate
 from speechbrain_recursive.training.task import Task
-from speechbrain_recursive.training.teachers import Teacher
+from speechbrain_recursive.training.teachers import Teacher, load_peer
 
 
 @dataclass(eq=False)
@@ -84,11 +82,6 @@ class ASR(Task):
         """Audio and transcripts."""
         return make_dataset(manifests, tokenizer, hparams["sample_rate"])
 
-    def loaders(self, hparams, manifests, tokenizer):
-        """Make the batches, and remember what n-grams are estimated from; see :class:`Task`."""
-        self.train_manifests = [manifests[split] for split in hparams["corpus"].train_splits]
-        return super().loaders(hparams, manifests, tokenizer)
-
     def setup(self, brain):
         """Try decoders, teachers and the model, so that what cannot work fails before training."""
         super().setup(brain)
@@ -102,10 +95,7 @@ class ASR(Task):
         for teacher in self.teachers.values():
             teacher.setup(self.tokenizer, brain.device)
         if self.compile_layers:
-            try:
-                self.model.compile_layers()
-            except ValueError as error:
-                raise UserError(one_line(error)) from error
+            self.model.compile_layers()
         self._try_model()
 
     def forward(self, batch, training):
@@ -116,9 +106,8 @@ class ASR(Task):
             depth = self.policy(model.schedule, brain.optimizer_step, brain.total_steps, seconds)
         else:
             depth = self.policy.at_inference(model.schedule, seconds)
-        request = brain.hparams.objective.needs(depth)
-        if not training:
-            request |= self.decoders[self.dev_decoder].request
+        read = Request() if training else self.decoders[self.dev_decoder].request
+        request = brain.hparams.objective.needs(depth) | read
         targets = {} if self.tokenizer.bos is None else {"tokens_bos": batch.tokens_bos.data}
         outputs = brain.modules.model(
             *batch.sig,
@@ -191,9 +180,8 @@ class ASR(Task):
         model, needs = self.model.eval(), self.brain.hparams.objective.needs
         second = torch.ones(1, device=self.brain.device)
         silence = torch.zeros(1, model.sample_rate, device=self.brain.device)
-        targets = (
-            {} if self.tokenizer.bos is None else {"tokens_bos": torch.ones_like(silence[:, :2]).long()}
-        )
+        tokens = torch.ones_like(silence[:, :2], dtype=torch.long)
+        targets = {} if self.tokenizer.bos is None else {"tokens_bos": tokens}
         chunks = DynChunkTrainConfig(chunk_size=8) if self.dynamic_chunks else None
         for what, requests in (("the model cannot run", []), ("eval_loops", self.eval_loops)):
             try:
@@ -225,17 +213,12 @@ class ASR(Task):
 
     def _text(self):
         """Training transcripts, for n-grams: units with spaces between them."""
-        rows = (row for path in self.train_manifests for row in read_manifest(path).values())
-        return [" ".join(self.corpus.units(row["wrd"])) for row in rows]
+        folder, units = self.setting.folder / "manifests", self.corpus.units
+        manifests = (read_manifest(folder / f"{split}.csv") for split in self.corpus.train_splits)
+        return [" ".join(units(row["wrd"])) for rows in manifests for row in rows.values()]
 
     def _language_model(self, folder):
-        """The language model of another run, which must have the same tokens."""
-        if load_tokenizer(Path(folder) / "tokenizer.json").pieces != self.tokenizer.pieces:
-            raise UserError(f"lm: {folder} has other tokens than this model; train it on the same")
-        model, _ = load_trained(folder)
-        if not isinstance(model, TransformerLM):
-            raise UserError(f"lm: {folder} holds no language model, but a {type(model).__name__}")
-        return model.to(self.brain.device)
+        return load_peer(folder, self.tokenizer, TransformerLM).to(self.brain.device)
 
     def _chunks(self, stage):
         return self.dynamic_chunks and self.dynamic_chunks(stage)

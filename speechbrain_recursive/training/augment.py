@@ -7,11 +7,7 @@ from torch import nn
 
 
 def spec_augment(
-    freq_masks: int,
-    freq_width: int,
-    time_masks: int,
-    time_width: int,
-    time_ratio: float | None = None,
+    freq_masks: int, freq_width: int, time_masks: int, time_width: int, time_ratio: float | None = None
 ) -> Augmenter:
     """Frequency and time masks that replace features by zeros, their mean in normalized utterances.
 

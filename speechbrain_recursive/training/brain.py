@@ -43,14 +43,9 @@ class Brain(sb.Brain):
         if next(objective.parameters(), None) is not None:
             self.find_unused_parameters = True  # of DDP: a stage need not use every projection
         if self.checkpointer is not None:
-            recoverables = {
-                "rng": RandomState(),
-                "epoch_counter": self.hparams.epoch_counter,
-                "lr_scheduler": self.hparams.lr_scheduler,
-            }
-            if objective.state_dict():
-                recoverables["objective"] = objective
-            self.checkpointer.add_recoverables(recoverables)
+            names = ["epoch_counter", "lr_scheduler", *(["objective"] if objective.state_dict() else [])]
+            parts = {name: getattr(self.hparams, name) for name in names}
+            self.checkpointer.add_recoverables({"rng": RandomState(), **parts})
         self.task.setup(self)
 
     def compute_forward(self, batch, stage):

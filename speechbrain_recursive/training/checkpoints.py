@@ -16,13 +16,7 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_recursive.errors import UserError, one_line
-from speechbrain_recursive.training.integrity import (
-    MANIFEST,
-    find_fault,
-    flush,
-    plain,
-    write_manifest,
-)
+from speechbrain_recursive.training.integrity import MANIFEST, find_fault, flush, plain, write_manifest
 
 logger = get_logger(__name__)
 

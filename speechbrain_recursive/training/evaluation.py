@@ -88,10 +88,8 @@ def evaluate(
             decoded, rtf = _decode(model, bar, point.of_batch, chunks, here, triples)
             for name, lines in decoded.items():
                 rate = error_rate(lines)
-                flags = {"trained": point.trained, "supervised": point.supervised}
-                row = result_row(
-                    split, point.depth, name, rate, rtf[name], **flags, metric=metric, label=label
-                )
+                flags = point.trained, point.supervised
+                row = result_row(split, point.depth, name, rate, rtf[name], *flags, metric, label)
                 found.rows.append(row)
                 about = {"split": split, "label": label, "decoder": name}
                 found.hypotheses.extend(

@@ -92,10 +92,7 @@ def train(
     """
     seed_everything(hparams["seed"] + shard()["rank"])  # processes of one training draw differently
     if hparams["average_checkpoints"] > hparams["keep_checkpoints"]:
-        raise UserError(
-            f"average_checkpoints is {hparams['average_checkpoints']}, but only "
-            f"{hparams['keep_checkpoints']} are kept: raise --keep_checkpoints"
-        )
+        raise UserError("average_checkpoints is above keep_checkpoints: raise --keep_checkpoints")
     folder = Path(hparams["output_folder"])
     sb.create_experiment_directory(folder)
     schedule = hparams.get("schedule")  # a language model has none
@@ -215,9 +212,7 @@ def _keep_best(brain, path):
     name = brain.task.error_name
     best = brain.checkpointer.find_intact(brain.hparams.average_checkpoints, min_key=name)
     if not best:
-        raise UserError(
-            f"{brain.checkpointer.checkpoints_dir}: there is no intact checkpoint to evaluate"
-        )
+        raise UserError(f"{brain.checkpointer.checkpoints_dir} has no intact checkpoint to evaluate")
     weights = average_checkpoints(best, "model")
     brain.hparams.model.load_state_dict(weights)
     buffer = io.BytesIO()

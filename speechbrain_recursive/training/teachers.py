@@ -10,7 +10,30 @@ import torch
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.nn.request import Outputs, Request
+
+
+def load_peer(folder: str | Path, tokenizer: Any, kind: type = ASRModel) -> torch.nn.Module:
+    """Load the model of another run, which must have the same tokens.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        Its results folder.
+    tokenizer : object
+        This run's tokenizer.
+    kind : type
+        The class that the model must have.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no finished run of such a model, or its tokens are others.
+    """
+    if load_tokenizer(Path(folder) / "tokenizer.json").pieces != tokenizer.pieces:
+        raise UserError(f"{folder} has other tokens than this run; train both on the same ones")
+    return load_trained(folder, kind)[0]
 
 
 class Teacher(ABC):
@@ -64,16 +87,11 @@ class TrainedTeacher(Teacher):
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = folder
 
     def setup(self, tokenizer, device):
         """Load the model and compare its tokens with the student's."""
-        model, _ = load_trained(self.folder)
-        if load_tokenizer(self.folder / "tokenizer.json").pieces != tokenizer.pieces:
-            raise UserError(
-                f"teacher {self.folder} has other tokens than the student; train both on one"
-            )
-        self.model = model.to(device).eval()
+        self.model = load_peer(self.folder, tokenizer).to(device)
 
     def __call__(self, features, frames, targets, batch, request) -> Outputs:
         """Run the model at its own depth."""

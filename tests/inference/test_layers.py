@@ -132,7 +132,7 @@ def test_mistakes_are_named(trained, lm, tmp_path):
     says("no audio at .*gone.wav", find_audio, tmp_path / "gone.wav")
     says("at least one utterance is needed, got 0", find_audio, trained / "manifests/dev-clean.csv", 0)
     says("no results folder .* and no Whisper", open_layers, tmp_path)
-    says("holds no ASR model", open_layers, lm)
+    says("holds TransformerLM, not ASRModel", open_layers, lm)
     says("loops must be at least 1, got 0", open_layers, trained, 0)
     says("--device nothing", open_layers, trained, device="nothing")
 

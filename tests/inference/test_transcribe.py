@@ -125,5 +125,5 @@ def test_a_folder_without_a_run_is_named(tmp_path, speech, transcribe):
 def test_a_language_model_is_no_asr_model(lm, speech, transcribe):
     code, _, error = transcribe(lm, speech)
     assert code == 1
-    assert "no ASR model" in error
+    assert "holds TransformerLM, not ASRModel" in error
     assert error.count("\n") == 1

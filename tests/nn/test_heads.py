@@ -67,7 +67,7 @@ class TestSeq2Seq:
 
     @pytest.mark.parametrize("layers", [0, -1])
     def test_a_decoder_has_layers(self, layers):
-        with pytest.raises(UserError, match="needs at least one decoder layer"):
+        with pytest.raises(UserError, match="needs a decoder layer"):
             Seq2SeqHead(16, 9, num_layers=layers, **SIZES)
 
 
