@@ -1,11 +1,13 @@
 """Package metadata; tool settings are in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = HERE.joinpath("speechbrain_recursive/__init__.py").read_text().split('"')[-2]
+SOURCE = HERE.joinpath("speechbrain_recursive/__init__.py").read_text()
+VERSION = re.search(r'^__version__ = "(.+)"$', SOURCE, re.MULTILINE)[1]
 
 setup(
     name="speechbrain-recursive",
