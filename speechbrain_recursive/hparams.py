@@ -66,7 +66,7 @@ def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
 def _add_file(tree: Mapping[str, Any], path: Path, above: tuple[Path, ...]) -> Mapping[str, Any]:
     """Merge a file's bases and then its own keys into a tree; `above` are the files that build on it."""
     if not path.is_file():
-        raise UserError(f"{path} is not there" + (f" (base of {above[-1]})" if above else ""))
+        raise UserError(f"{path} does not exist" + (f" (base of {above[-1]})" if above else ""))
     if path in above:
         raise UserError(f"{path} is its own base")
     own = parse(path.read_text(encoding="utf-8"), path)
@@ -195,7 +195,7 @@ def load_weights(path: str | Path, into: Callable[[dict[str, torch.Tensor]], Any
         If the file is missing or holds something else, or its keys or shapes do not match the model's.
     """
     if not Path(path).is_file():
-        raise UserError(f"{path} is not there")
+        raise UserError(f"{path} does not exist")
     try:
         into(torch.load(path, map_location="cpu", weights_only=True))
     except RuntimeError as error:

@@ -354,11 +354,11 @@ def test_a_bad_override_is_named(files, overrides, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("base: gone.yaml\n", "gone.yaml is not there (base of "),
+        ("base: gone.yaml\n", "gone.yaml does not exist (base of "),
         ("base: top.yaml\n", "top.yaml is its own base"),
         ("a: 1\nb: [1\n", "top.yaml, line 3: no valid YAML: "),
         ("a: 1\na: 2\n", "top.yaml, line 2: no valid YAML: found duplicate key"),
-        ("base: 3\n", "3 is not there (base of "),
+        ("base: 3\n", "3 does not exist (base of "),
         ("a: {b: [!ref <gone> + 1]}\n", "top.yaml: a[b][0] refers to gone, which does not exist"),
         ("a: !ref <b>\nb: !ref <a>\n", "top.yaml: references form a circle"),
         ("a: !ref <a>/x\n", "top.yaml: references form a circle"),
@@ -375,7 +375,7 @@ def test_a_bad_file_is_named(files, text, words):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    assert refused(tmp_path / "gone.yaml") == f"{tmp_path / 'gone.yaml'} is not there"
+    assert refused(tmp_path / "gone.yaml") == f"{tmp_path / 'gone.yaml'} does not exist"
     (tmp_path / "circle.yaml").write_text("base: again.yaml\n")
     (tmp_path / "again.yaml").write_text("base: circle.yaml\n")
     with pytest.raises(UserError, match="circle"):

@@ -148,6 +148,6 @@ def _json(path):
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is not there: evaluate the run first (the recipe's train.py)") from None
+        raise UserError(f"{path} does not exist: evaluate the run first, by its train.py") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None

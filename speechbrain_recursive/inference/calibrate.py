@@ -124,10 +124,11 @@ def calibrate(
     tokenizer, corpus = load_tokenizer(folder / "tokenizer.json"), hparams["corpus"]
     split = split or corpus.dev_splits[0]
     manifest = folder / "manifests" / f"{split}.csv"
-    exits = hparams["objective"].needs(model.depth()).exits
-    every = min((exit.loops for exit in exits), default=1)
-    meter = _Meter(criterion, every)
+    meter = _Meter(criterion)
     attach(model, meter)
+    hparams["objective"].start_epoch(hparams["epoch_counter"].limit)  # what training ended with
+    exits = hparams["objective"].needs(model.depth()).exits
+    every = meter.every = min((exit.loops for exit in exits), default=1)
     loops = depth_for(model, loops).loops
     counts = torch.tensor([*range(every, loops, every), loops])
     loader = eval_loader(make_dataset([manifest], tokenizer, model.sample_rate))
@@ -184,8 +185,8 @@ def as_text(found: dict[str, Any]) -> str:
 class _Meter(Halting):
     """Ends no row, but records the criterion [B] at every exit."""
 
-    def __init__(self, criterion, every):
-        super().__init__(criterion, every=every)
+    def __init__(self, criterion):
+        super().__init__(criterion)
         self.values = []
 
     def done(self, state):

@@ -59,7 +59,7 @@ class Transcriber:
             If the file is missing, empty or not audio, or the loop count is below 1.
         """
         if not Path(path).is_file():
-            raise UserError(f"{path} is not there")
+            raise UserError(f"{path} does not exist")
         signal = read_audio(path, self.model.sample_rate)
         if not len(signal):
             raise UserError(f"{path} holds no audio")

@@ -1,8 +1,8 @@
 """How deep one run of an encoder goes: a schedule, with loop counts per row where rows differ.
 
-A depth is resolved once per run and then travels: the value of ``--loops``, what a loop policy returns,
-an early exit and a row of a report are all a :class:`Depth`. Like the schedule it is a frozen value, and
-this module imports no torch.
+A depth is resolved once per run. The value of ``--loops``, the result of a loop policy, an early exit
+and a row of a report are all a :class:`Depth`. Like the schedule it is a frozen value, and this module
+imports no torch.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What reads a model's final state: log-posteriors of tokens."""
+"""Heads: from a state to log-posteriors of tokens."""
 
 import torch
 from speechbrain.lobes.models.transformer.TransformerASR import (
@@ -55,7 +55,7 @@ class Seq2SeqHead(nn.Module):
     Raises
     ------
     UserError
-        For no layers.
+        If ``num_layers`` is below 1.
 
     Example
     -------
@@ -71,7 +71,7 @@ class Seq2SeqHead(nn.Module):
     def __init__(self, d_model: int, n_tokens: int, num_layers: int, **options):
         super().__init__()
         if num_layers < 1:
-            raise UserError("a seq2seq head needs a decoder layer; for none, do as mini_ctc.yaml does")
+            raise UserError("a seq2seq head needs a decoder layer; mini_ctc.yaml has no such head")
         self.embedding, self.decoder = stock_decoder(n_tokens, num_layers, d_model, **options)
         self.positions = Sinusoids(d_model)
         self.linear = nn.Linear(d_model, n_tokens)

@@ -1,4 +1,4 @@
-"""Where a method touches the recursion: before a loop, around a step, on leaving a block, at its end."""
+"""Hooks of the recursion: before a loop, around a step, on leaving a block, and to end rows early."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,7 +17,7 @@ class Hook(nn.Module):
     memory. A newly constructed hook leaves the encoder's output unchanged, so it can be attached to a
     trained encoder.
 
-    ``injects`` tells that every loop reads a state from before the block, so that gradients reach the
+    ``injects`` is True if every loop reads a state from before the block, so that gradients reach the
     layers below even if only the last loops are back-propagated.
     """
 

@@ -32,7 +32,8 @@ class Request:
     Raises
     ------
     ValueError
-        If two requests that are merged want different depths under one run's name.
+        If two requests that are merged want different depths under one run's name, an exit is asked for
+        more than heads, or a further run for runs or teachers of its own.
 
     Example
     -------
@@ -50,6 +51,10 @@ class Request:
     def __post_init__(self):
         object.__setattr__(self, "heads", frozenset(self.heads))
         object.__setattr__(self, "taps", frozenset(self.taps))
+        if any(each != Request(each.heads) for each in self.exits.values()):
+            raise ValueError("an exit is asked for heads alone")
+        if any(run.request.runs or run.request.teachers for run in self.runs.values()):
+            raise ValueError("a run has no runs or teachers of its own")
 
     def __or__(self, other: "Request") -> "Request":
         return Request(

@@ -1,4 +1,4 @@
-"""What travels through a recursive encoder."""
+"""The state of a batch inside a model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from speechbrain_recursive.nn.schedule import Step
 
 @dataclass(frozen=True)
 class State:
-    """A batch on its way through a model. It is replaced, never changed.
+    """A batch at one point of a model. States are immutable; use ``dataclasses.replace``.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: which parts of a model a checkpoint is for."""
+"""Loading checkpoints of other models: which parts of a model they are for."""
 
 from collections.abc import Mapping
 

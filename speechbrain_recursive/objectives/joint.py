@@ -1,6 +1,8 @@
 """A weighted sum of objectives."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import torch
@@ -50,10 +52,7 @@ class Joint(Objective):
 
     def needs(self, depth: Depth) -> Request:
         """What any of the objectives needs."""
-        request = Request()
-        for objective in self.objectives:
-            request |= objective.needs(depth)
-        return request
+        return reduce(or_, (objective.needs(depth) for objective in self.objectives), Request())
 
     def start_epoch(self, epoch: int) -> None:
         """Prepare every objective."""

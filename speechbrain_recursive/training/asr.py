@@ -109,7 +109,7 @@ class ASR(Task):
         read = Request() if training else self.decoders[self.dev_decoder].request
         request = brain.hparams.objective.needs(depth) | read
         targets = {} if self.tokenizer.bos is None else {"tokens_bos": batch.tokens_bos.data}
-        outputs = brain.modules.model(
+        outputs = model(
             *batch.sig,
             targets,
             depth,
@@ -119,7 +119,7 @@ class ASR(Task):
         )
         for name, wanted in request.teachers.items():
             if name not in self.teachers:
-                raise UserError(f"the objective asks teacher '{name}', which teachers: does not name")
+                raise UserError(f"the objective asks for teacher '{name}', which is not under teachers:")
             with torch.no_grad():
                 outputs.teachers[name] = self.teachers[name](*outputs.features, targets, batch, wanted)
         return outputs
@@ -176,21 +176,23 @@ class ASR(Task):
 
     @torch.no_grad()
     def _try_model(self):
-        """Run a second of silence at the trained depth and at the deepest one of the report."""
-        model, needs = self.model.eval(), self.brain.hparams.objective.needs
+        """Run a second of silence as training does, and at the deepest depth as the report does."""
+        model, schedule = self.model.eval(), self.model.schedule
         second = torch.ones(1, device=self.brain.device)
         silence = torch.zeros(1, model.sample_rate, device=self.brain.device)
         tokens = torch.ones_like(silence[:, :2], dtype=torch.long)
         targets = {} if self.tokenizer.bos is None else {"tokens_bos": tokens}
         chunks = DynChunkTrainConfig(chunk_size=8) if self.dynamic_chunks else None
-        for what, requests in (("the model cannot run", []), ("eval_loops", self.eval_loops)):
+        for what in ("the model cannot run", "eval_loops"):
             try:
-                trained = self.policy.at_inference(model.schedule, [1.0])
-                depth = max([trained, *map(model.depth, requests)], key=len)
-                wanted = needs(trained) if depth == trained else Request()
-                for decoder in self.decoders.values():
-                    wanted |= decoder.request
-                model(silence, second, targets, depth, wanted, dynchunktrain_config=chunks)
+                depth = self.policy.at_inference(schedule, [1.0])
+                request = self.brain.hparams.objective.needs(depth)
+                if what == "eval_loops":
+                    depths, targets = {depth, *map(model.depth, self.eval_loops)}, {}
+                    if len({str(each) for each in depths}) < len(depths):
+                        raise ValueError("two depths have the same label in reports")
+                    depth, request = max(depths, key=len), requests_of(self.decoders.values())
+                model(silence, second, targets, depth, request, dynchunktrain_config=chunks)
             except torch._dynamo.exc.TorchDynamoException as error:
                 why = one_line(str(error).partition("\n\nSet TORCH")[0])
                 raise UserError(f"compile_layers: {why}; False runs without compiling") from error
@@ -200,8 +202,9 @@ class ASR(Task):
     def _supervises(self, depth):
         """Whether a depth has a loss in training, of its own or as an exit of the trained one."""
         schedule = self.model.schedule
-        exits = self.brain.hparams.objective.needs(Depth(schedule)).exits
-        return self.policy.supervises(schedule, depth) or depth in exits
+        needs = self.brain.hparams.objective.needs(Depth(schedule))
+        depths = {*needs.exits, *(run.depth for run in needs.runs.values())}
+        return self.policy.supervises(schedule, depth) or depth in depths
 
     def _triples(self, batch, decoded):
         """Id, reference and hypothesis of each utterance, in the units that errors are counted in."""

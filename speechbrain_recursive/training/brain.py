@@ -13,6 +13,19 @@ from speechbrain_recursive.training.rng import RandomState
 logger = get_logger(__name__)
 
 
+class Step(torch.nn.ModuleDict):
+    """One training step from batch to losses, as one module with all that is trained.
+
+    DistributedDataParallel then sees losses alone. If it saw the model's outputs, it would wait for
+    gradients of states that no loss reads.
+    """
+
+    def forward(self, batch, task, training):
+        """Losses by name, and the outputs, or None in training."""
+        outputs = task.forward(batch, training)
+        return self["objective"](outputs, batch), None if training else outputs
+
+
 @register_checkpoint_hooks
 class Brain(sb.Brain):
     """SpeechBrain's Brain, which runs a task under an objective and resumes exactly.
@@ -36,12 +49,14 @@ class Brain(sb.Brain):
 
     def __init__(self, tokenizer, modules, hparams, **kwargs):
         objective = hparams["objective"]
-        super().__init__(modules={**modules, "objective": objective}, hparams=hparams, **kwargs)
+        step = Step({**modules, "objective": objective})
+        super().__init__(modules={"step": step}, hparams=hparams, **kwargs)
         self.tokenizer = tokenizer
         self.task = self.hparams.task
         self.skipped_steps = 0
-        if next(objective.parameters(), None) is not None:
-            self.find_unused_parameters = True  # of DDP: a stage need not use every projection
+        self.find_unused_parameters = (
+            True  # for DDP: steps may skip a hook, a head, a stage's projection
+        )
         if self.checkpointer is not None:
             names = ["epoch_counter", "lr_scheduler", *(["objective"] if objective.state_dict() else [])]
             parts = {name: getattr(self.hparams, name) for name in names}
@@ -49,12 +64,12 @@ class Brain(sb.Brain):
         self.task.setup(self)
 
     def compute_forward(self, batch, stage):
-        """Run the task's forward pass."""
-        return self.task.forward(batch, training=stage == sb.Stage.TRAIN)
+        """Run the task and the objective: losses by name, and the outputs except in training."""
+        return self.modules.step(batch, self.task, training=stage == sb.Stage.TRAIN)
 
-    def compute_objectives(self, outputs, batch, stage):
+    def compute_objectives(self, results, batch, stage):
         """The objective's total; in validation the task observes the batch as well."""
-        losses = self.modules.objective(outputs, batch)
+        losses, outputs = results
         if "loss" not in losses:
             raise UserError(f"the objective returns no 'loss', only {', '.join(losses)}: use Joint")
         for name, value in losses.items():
@@ -107,6 +122,7 @@ class Brain(sb.Brain):
     def on_fit_start(self):
         """Resume; a training whose budget of steps is spent runs no further epoch."""
         super().on_fit_start()
+        self.hparams.objective.start_epoch(max(1, self.hparams.epoch_counter.current))
         if self._optimizer_step_limit_exceeded:
             self.hparams.epoch_counter.limit = self.hparams.epoch_counter.current
 

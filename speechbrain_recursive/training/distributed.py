@@ -1,4 +1,4 @@
-"""Where this process stands among those that train together."""
+"""The rank of this process in distributed training."""
 
 import torch
 

@@ -1,7 +1,9 @@
 """Decode test sets at every depth, with every decoder of a recipe."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple
 
 import torch
@@ -101,6 +103,11 @@ def evaluate(
     return found
 
 
+def requests_of(decoders: Iterable[Decoder]) -> Request:
+    """What any of some decoders reads."""
+    return reduce(or_, (decoder.request for decoder in decoders), Request())
+
+
 def durations(signals: tuple[torch.Tensor, torch.Tensor], sample_rate: int) -> list[float]:
     """Seconds of each utterance, from waveforms [B, S] and relative lengths [B], to the sample."""
     wavs, wav_lens = signals
@@ -111,9 +118,7 @@ def durations(signals: tuple[torch.Tensor, torch.Tensor], sample_rate: int) -> l
 def _decode(model, batches, of_batch, chunks, decoders, triples):
     """Triples of every decoder, and its real-time factor with the forward pass counted in."""
     device = next(model.parameters()).device
-    request = Request()
-    for decoder, _ in decoders.values():
-        request |= decoder.request
+    request = requests_of(decoder for decoder, _ in decoders.values())
     found, seconds, audio = {name: [] for name in decoders}, dict.fromkeys(decoders, 0.0), 0.0
     for batch in batches:
         wavs, wav_lens = batch.sig

@@ -33,9 +33,7 @@ class LanguageModeling(Task):
 
     def forward(self, batch, training):
         """Log-probabilities of each next token, as ``decoded`` [B, U, V]."""
-        # Evaluated unwrapped: under DDP, test sets are the main process's alone.
-        model = self.brain.modules.model if training else self.model
-        logits = model(batch.to(self.brain.device).tokens_bos.data)
+        logits = self.model(batch.to(self.brain.device).tokens_bos.data)
         return SimpleNamespace(decoded=logits.float().log_softmax(-1))
 
     def reset(self):

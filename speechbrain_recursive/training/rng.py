@@ -66,7 +66,7 @@ class RandomState:
         if len(states) != size:
             logger.warning(
                 f"{path} holds the random state of {len(states)} processes, and {size} are "
-                "running: the run goes on, but not with the numbers it would have drawn"
+                "running: the run continues with other random numbers"
             )
         if rank < len(states):
             _restore(states[rank])

@@ -1,4 +1,4 @@
-"""What the Brain is given to do: which batches, which forward pass, which error, which report."""
+"""Tasks of the Brain: batches, forward pass, dev error and report."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path

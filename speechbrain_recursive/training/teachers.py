@@ -1,4 +1,4 @@
-"""Providers of what a student is distilled from."""
+"""Teachers: providers of targets for distillation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -73,7 +73,7 @@ def test_mistakes_are_named(results_folder, tmp_path):
             read_pairs(first, folder, **options)
         assert "\n" not in str(error.value)
 
-    says(f"{tmp_path / 'none' / 'hypotheses.json'} is not there", tmp_path / "none")
+    says(f"{tmp_path / 'none' / 'hypotheses.json'} does not exist", tmp_path / "none")
     fewer = results_folder("fewer", {"u1": TEXTS["u1"]})
     says(f"only {first} has u2", fewer)
     more = results_folder("more", {**TEXTS, "u3": ("NO", "NO"), "u4": ("NO", "NO")})

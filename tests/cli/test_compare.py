@@ -81,4 +81,4 @@ def test_mistakes_are_one_line(runs, capsys, command, options, said):
 
 def test_a_folder_without_hypotheses_is_named(runs, capsys, tmp_path):
     assert main(["compare", str(runs[0]), str(tmp_path)]) == 1
-    assert f"{tmp_path}/hypotheses.json is not there" in capsys.readouterr().err
+    assert f"{tmp_path}/hypotheses.json does not exist" in capsys.readouterr().err

@@ -71,7 +71,7 @@ def test_text_for_a_terminal():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["gone.yaml"], "gone.yaml is not there"),
+        (["gone.yaml"], "gone.yaml does not exist"),
         ([HPARAMS / "mini.yaml", "--loops", "0"], "loops must be at least 1, got 0"),
         ([HPARAMS / "mini.yaml", "--n_loops", "2"], "no key 'n_loops' to override"),
         ([HPARAMS / "mini.yaml", "--loops"], "pairs of --key value"),

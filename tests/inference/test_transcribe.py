@@ -92,7 +92,7 @@ def test_the_result_does_not_depend_on_what_was_transcribed_before(talkative, sp
 @pytest.mark.parametrize(
     ("name", "content", "options", "said"),
     [
-        ("gone.flac", None, [], "gone.flac is not there"),
+        ("gone.flac", None, [], "gone.flac does not exist"),
         ("text.wav", b"no audio at all", [], "text.wav cannot be read as audio"),
         ("empty.wav", b"", [], "empty.wav cannot be read as audio"),
         ("silent.wav", np.zeros(0), [], "silent.wav holds no audio"),

@@ -5,7 +5,7 @@ import torch
 
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.request import Outputs, Request, Run
-from speechbrain_recursive.nn.schedule import latent
+from speechbrain_recursive.nn.schedule import cycle, latent
 from speechbrain_recursive.nn.state import State
 
 SCHEDULE = latent(1, 4, 1, 1)
@@ -85,3 +85,20 @@ def test_outputs_by_their_usual_names():
     assert outputs.log_probs is heads["ctc"]
     assert outputs.decoded is None
     assert Outputs({}, FOUR, {"seq2seq": 1}).decoded == 1
+
+
+class TestNested:
+    """What a model would not compute is refused, not left out."""
+
+    DEPTH = Depth(cycle(2, 3))
+
+    @pytest.mark.parametrize("inner", [Request(taps=[1]), Request(teachers={"t": Request()})], ids=str)
+    def test_an_exit_gives_heads_alone(self, inner):
+        with pytest.raises(ValueError, match="an exit is asked for heads alone"):
+            Request(exits={self.DEPTH: inner})
+
+    def test_a_run_has_no_runs_or_teachers(self):
+        Request(runs={"seed": Run(self.DEPTH, Request(heads=["ctc"], taps=[1]))})
+        inner = Request(teachers={"t": Request()})
+        with pytest.raises(ValueError, match="no runs or teachers of its own"):
+            Request(runs={"seed": Run(self.DEPTH, inner)})

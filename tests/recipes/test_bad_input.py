@@ -89,6 +89,10 @@ def test_corrupt_audio_in_a_test_set_unless_it_may_count_as_deletions(refused, m
         (("eval_loops", "null"), "eval_loops is a list, such as [3, 5], not None"),
         (("n_tokens", 40), "n_tokens is 40, the tokenizer has 32 pieces"),
         (("dev_decoder", "best"), "dev_decoder: best is none of greedy, ngram, joint"),
+        (
+            ("eval_loops", "[!apply:speechbrain_recursive.nn.schedule.latent [1, 3, 2, 1]]"),
+            "eval_loops: two depths have the same label in reports",
+        ),
         (("nhead", 5), "mini.yaml: embed_dim must be divisible by num_heads"),
         (("corpus", "{train_splits: []}"), "train_splits names no split"),
         (("warm_start", "gone.ckpt"), "gone.ckpt"),
@@ -163,7 +167,7 @@ def test_a_full_size_recipe_says_what_it_must_be_given(run_recipe):
 
 
 def test_a_missing_yaml_file(run_recipe, tmp_path):
-    with pytest.raises(SystemExit, match=r"^error: .*gone\.yaml is not there$"):
+    with pytest.raises(SystemExit, match=r"^error: .*gone\.yaml does not exist$"):
         run_recipe([tmp_path / "gone.yaml"])
 
 

@@ -15,6 +15,9 @@ from pathlib import Path
 import torch
 import torch._dynamo  # a second's work that every optimizer does: before the fork, not after it
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
+import test_new_method
+
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech"
 # Adam would make much of rounding errors, and a warm-up steps that are too small to tell
 SGD = """opt_class: !name:torch.optim.SGD
@@ -50,6 +53,8 @@ SETTINGS = {
     "plain": ("mini.yaml", SGD, SPEECH),
     "drawn": ("mini.yaml", SGD + DRAWN, SPEECH),
     "lm": ("transformer_lm.yaml", SGD, TEXT),
+    # first a loss on taps alone, whose objective has a projection, then CTC
+    "stages": (None, SGD, {"lr": 0.01, "number_of_steps": 7, "fea_augment": "null", "dropout": 0.0}),
 }
 
 
@@ -58,7 +63,9 @@ def train(corpus, folder, settings, accumulation, rank=None, port=None):
     base, text, options = SETTINGS[settings]
     folder.mkdir(parents=True, exist_ok=True)
     recipe = folder.parent / f"{settings}.yaml"
-    recipe.write_text(f"base: {RECIPE / 'hparams' / base}\n{text}")
+    toy = folder.parent / "toy.yaml"
+    toy.write_text(test_new_method.YAML)
+    recipe.write_text(f"base: {RECIPE / 'hparams' / base if base else toy}\n{text}")
     options = {
         **NARROW,
         **RUN,

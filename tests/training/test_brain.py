@@ -26,7 +26,7 @@ class Rows(Task):
         raise AssertionError("the loaders are given")
 
     def forward(self, batch, training):
-        return self.brain.modules.model(batch)
+        return self.model(batch)
 
     def reset(self):
         pass
@@ -112,6 +112,7 @@ def train(tmp_path):
         counter = EpochCounter(epochs)
         hparams = {
             "task": Rows(),
+            "model": model,
             "objective": objective or Squares(),
             "lr_scheduler": lr_scheduler or WarmupCosine(1.0, 0, 1, floor=1.0),
             "epoch_counter": counter,

@@ -28,7 +28,7 @@ def runs(librispeech, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("settings", ["plain", "drawn", "lm"])
+@pytest.mark.parametrize("settings", ["plain", "drawn", "lm", "stages"])
 def test_weights_are_those_of_one_process(runs, settings):
     one, two = (torch.load(runs / settings / name / "model.ckpt") for name in ("one", "two"))
     assert one.keys() == two.keys()
@@ -55,6 +55,13 @@ def test_dev_and_test_errors_are_those_of_one_process(runs, settings):
         assert first | {"rtf": 0} == {key: pytest.approx(value) for key, value in second.items()} | {
             "rtf": 0
         }
+
+
+def test_each_stage_trained(runs):
+    logs = [(runs / "stages" / name / "train_log.txt").read_text() for name in ("one", "two")]
+    for name in ("train match", "train ctc"):
+        one, two = (re.findall(rf"{name}: ([\d.e+-]+)", log) for log in logs)
+        assert len(one) == len(two) == 1
 
 
 def test_one_process_writes_the_checkpoints(runs):
