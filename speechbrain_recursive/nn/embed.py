@@ -115,9 +115,7 @@ class FilterbankEmbedding(nn.Module):
         """
         x, frames = self.frontend(features, frames)
         mask = make_transformer_src_mask(x, causal=False, dynchunktrain_config=dynchunktrain_config)
-        extra = {}
-        if dynchunktrain_config is not None:
-            extra["dynchunktrain_config"] = dynchunktrain_config
+        extra = {} if dynchunktrain_config is None else {"dynchunktrain_config": dynchunktrain_config}
         pad = pad_mask(frames, x.shape[1])
         # The state keeps the type of the weights: autocast would narrow it.
         x = self.dropout(self.project(x)).to(self.project.weight.dtype)

@@ -23,7 +23,7 @@ from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
-from speechbrain_recursive.training.evaluation import Point, durations, evaluate
+from speechbrain_recursive.training.evaluation import Point, durations, evaluate, requests_of
 from speechbrain_recursive.training.task import Task
 from speechbrain_recursive.training.teachers import Teacher, load_peer
 
@@ -114,7 +114,7 @@ class ASR(Task):
             targets,
             depth,
             request,
-            augment=self._augment if training and self.fea_augment else None,
+            augment=(lambda *x: self.fea_augment(*x)[0]) if training and self.fea_augment else None,
             dynchunktrain_config=self._chunks(sb.Stage.TRAIN if training else sb.Stage.VALID),
         )
         for name, wanted in request.teachers.items():
@@ -225,6 +225,3 @@ class ASR(Task):
 
     def _chunks(self, stage):
         return self.dynamic_chunks and self.dynamic_chunks(stage)
-
-    def _augment(self, features, lengths):
-        return self.fea_augment(features, lengths)[0]

@@ -90,9 +90,8 @@ def evaluate(
             decoded, rtf = _decode(model, bar, point.of_batch, chunks, here, triples)
             for name, lines in decoded.items():
                 rate = error_rate(lines)
-                flags = point.trained, point.supervised
-                row = result_row(split, point.depth, name, rate, rtf[name], *flags, metric, label)
-                found.rows.append(row)
+                row = split, point.depth, name, rate, rtf[name], point.trained, point.supervised
+                found.rows.append(result_row(*row, metric, label))
                 about = {"split": split, "label": label, "decoder": name}
                 found.hypotheses.extend(
                     {**about, "id": uid, "reference": " ".join(one), "hypothesis": " ".join(other)}

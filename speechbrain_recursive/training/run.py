@@ -101,8 +101,7 @@ def train(
 
     _fetch_ngram(hparams)
     manifests = _prepare(hparams)
-    train_manifests = [manifests[split] for split in hparams["corpus"].train_splits]
-    tokenizer = _tokenizer(hparams, train_manifests)
+    tokenizer = _tokenizer(hparams, [manifests[split] for split in hparams["corpus"].train_splits])
     loader, dev, tests = hparams["task"].loaders(hparams, manifests, tokenizer)
     if hparams["warm_start"] is not None:
         load_weights(hparams["warm_start"], partial(warm_start, hparams["model"]))

@@ -4,8 +4,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from speechbrain_recursive.data.dataset import eval_loader, train_loader
 from speechbrain_recursive.training.distributed import shard
 
@@ -19,6 +17,8 @@ class Task(ABC):
         What the dev error is called in logs and checkpoints.
     brain : Brain
         Set by :meth:`setup`.
+    model : torch.nn.Module
+        The model, never wrapped for distributed training; set by :meth:`setup`.
     """
 
     error_name = "error"
@@ -71,7 +71,7 @@ class Task(ABC):
 
     def setup(self, brain: Any) -> None:
         """Prepare on the Brain's device, and refuse what would fail later (UserError)."""
-        self.brain = brain
+        self.brain, self.model = brain, brain.hparams.model
 
     @abstractmethod
     def forward(self, batch: Any, training: bool) -> Any:
@@ -105,8 +105,3 @@ class Task(ABC):
         dict
             The content of ``report.json``.
         """
-
-    @property
-    def model(self) -> torch.nn.Module:
-        """The model, never wrapped for distributed training."""
-        return self.brain.hparams.model
