@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ import torch
 
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.tokenizers import load_tokenizer
-from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.hparams import load, load_trained
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.model import ASRModel
+from speechbrain_recursive.training.run import train
 
 MINI = Path(__file__).parents[2] / "recipes/LibriSpeech/hparams/mini.yaml"
 
@@ -178,3 +180,14 @@ def test_a_language_model_of_other_tokens_is_refused(mini, lm, trained, tmp_path
         mini(tmp_path / "run", "lm", other)
     with pytest.raises(SystemExit, match=f"error: {trained} holds ASRModel, not TransformerLM"):
         mini(tmp_path / "run", "lm", trained)
+
+
+def test_a_recipe_trains_in_process(librispeech, tmp_path, monkeypatch):
+    monkeypatch.setattr("speechbrain.utils.logger.get_environment_description", str)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which SpeechBrain replaces
+    given = {"data_folder": str(librispeech), "output_folder": str(tmp_path), "number_of_steps": 2}
+    given |= {"d_model": 16, "nhead": 2, "d_ffn": 32, "eval_loops": [], "tensorboard": False}
+    report = train(*load(MINI, given), {"device": "cpu", "noprogressbar": True}, "in process")
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    assert report["command"] == "in process"
+    assert report["steps"] == 2
