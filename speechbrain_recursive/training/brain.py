@@ -16,14 +16,16 @@ logger = get_logger(__name__)
 class Step(torch.nn.ModuleDict):
     """One training step from batch to losses, as one module with all that is trained.
 
-    DistributedDataParallel then sees losses alone. If it saw the model's outputs, it would wait for
-    gradients of states that no loss reads.
+    DistributedDataParallel then sees the loss alone. If it saw the model's outputs, or losses of weight
+    0, it would wait for gradients that never come.
     """
 
     def forward(self, batch, task, training):
         """Losses by name, and the outputs, or None in training."""
         outputs = task.forward(batch, training)
-        return self["objective"](outputs, batch), None if training else outputs
+        losses = self["objective"](outputs, batch)
+        losses = {name: x if name == "loss" else x.detach() for name, x in losses.items()}
+        return losses, None if training else outputs
 
 
 @register_checkpoint_hooks
@@ -54,9 +56,8 @@ class Brain(sb.Brain):
         self.tokenizer = tokenizer
         self.task = self.hparams.task
         self.skipped_steps = 0
-        self.find_unused_parameters = (
-            True  # for DDP: steps may skip a hook, a head, a stage's projection
-        )
+        # For DDP: a step may skip a hook, a head or the projection of another stage.
+        self.find_unused_parameters = True
         if self.checkpointer is not None:
             names = ["epoch_counter", "lr_scheduler", *(["objective"] if objective.state_dict() else [])]
             parts = {name: getattr(self.hparams, name) for name in names}
@@ -74,7 +75,7 @@ class Brain(sb.Brain):
             raise UserError(f"the objective returns no 'loss', only {', '.join(losses)}: use Joint")
         for name, value in losses.items():
             if name != "loss":
-                self.losses.setdefault(name, []).append(value.detach())
+                self.losses.setdefault(name, []).append(value)
         if stage == sb.Stage.VALID:
             self.task.observe(outputs, batch)
         return losses["loss"]
