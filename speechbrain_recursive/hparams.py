@@ -97,7 +97,7 @@ def load(
     dict
         Objects by key.
     str
-        The merged YAML with its references resolved. It needs no other file.
+        The merged YAML. It needs no other file, and its references are not resolved.
 
     Raises
     ------
@@ -106,13 +106,12 @@ def load(
         file cannot be built, such as a schedule of zero loops.
     """
     tree = merge(path, overrides)
-    before, text = None, dump(tree)
+    text = dump(tree)
     try:
-        while text != before:  # a reference to a later reference takes HyperPyYAML another pass
-            before, text = text, resolve_references(text).getvalue()
-        seed = int(parse(text, path).get("seed", 0))
+        resolved = resolve(text)
+        seed = int(parse(resolved, path).get("seed", 0))
         with _seeded(seed), torch.device(device) if device else nullcontext():
-            return load_hyperpyyaml(text), text
+            return load_hyperpyyaml(resolved), text
     except Exception as error:  # whatever a constructor raises
         said = explain(error)
         if open_key := re.search(r"'(\w+)' is a !PLACEHOLDER", said):
@@ -124,6 +123,20 @@ def load(
         if isinstance(error, RecursionError) or "'!ref'" in said:
             said = "references form a circle"
         raise UserError(f"{path}: {said}") from error
+
+
+def resolve(text: str) -> str:
+    """Resolve the references of a merged YAML, for tools that load it without this package.
+
+    Example
+    -------
+    >>> resolve("loops: 3\\nsteps: !ref <loops> * 4\\n")
+    'loops: 3\\nsteps: 12\\n'
+    """
+    before = None
+    while text != before:  # a reference to a later reference takes HyperPyYAML another pass
+        before, text = text, resolve_references(text).getvalue()
+    return text
 
 
 @contextmanager
@@ -179,28 +192,52 @@ def load_trained(
     return model.eval(), hparams
 
 
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a state dict.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        A file of tensors by key; nothing in it is executed.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+
+    Raises
+    ------
+    UserError
+        If the file is missing or holds something else.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError, LookupError, TypeError) as error:
+        raise UserError(f"{path} holds no weights") from error
+
+
 def load_weights(path: str | Path, into: Callable[[dict[str, torch.Tensor]], Any]) -> None:
     """Read a state dict and pass it on.
 
     Arguments
     ---------
     path : str or pathlib.Path
-        A file of tensors by key; nothing in it is executed.
+        See :func:`read_weights`.
     into : callable
         Takes the state dict, such as a model's ``load_state_dict``.
 
     Raises
     ------
     UserError
-        If the file is missing or holds something else, or its keys or shapes do not match the model's.
+        If :func:`read_weights` raises it, or keys or shapes do not match the model's.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist")
+    state = read_weights(path)
     try:
-        into(torch.load(path, map_location="cpu", weights_only=True))
+        into(state)
     except RuntimeError as error:
         # one line each for missing keys, unexpected keys and other shapes
         said = "; ".join(one_line(line, width=300) for line in str(error).splitlines()[1:] or [error])
         raise UserError(f"{path} does not hold this model's weights: {one_line(said, 900)}") from error
-    except (UnpicklingError, EOFError, LookupError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError) as error:
         raise UserError(f"{path} holds no weights") from error

@@ -224,8 +224,8 @@ def tag(value: Any) -> str | None:
     return getattr(getattr(value, "tag", None), "value", None)
 
 
-def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All references below a node.
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """All plain values below a node, and the tags of its objects.
 
     Arguments
     ---------
@@ -233,6 +233,40 @@ def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
         From :func:`parse`.
     key : str
         The key of the node.
+
+    Yields
+    ------
+    str
+        The key of a value or of an object.
+    int, float, bool, str or None
+        The value, with its tag if it has one, or the tag of the object.
+
+    Example
+    -------
+    >>> list(leaves(parse("a: !new:len {b: [1, !ref <c> + 1]}", "a.yaml")))
+    [('a', '!new:len'), ('a[b][0]', 1), ('a[b][1]', '!ref <c> + 1')]
+    """
+    name = tag(node)
+    if isinstance(node, Mapping | list):
+        if name is not None and name.startswith("!"):
+            yield key, name
+        for inner, child in node.items() if isinstance(node, Mapping) else enumerate(node):
+            yield from leaves(child, f"{key}[{inner}]" if key else str(inner))
+    elif name is not None:
+        yield key, f"{name} {node.value}".strip()
+    elif node is None or isinstance(node, bool):
+        yield key, node
+    else:
+        yield key, next((kind(node) for kind in (int, float) if isinstance(node, kind)), str(node))
+
+
+def references(node: Any) -> Iterator[tuple[str, str]]:
+    """All references below a node.
+
+    Arguments
+    ---------
+    node : dict, list or scalar
+        From :func:`parse`.
 
     Yields
     ------
@@ -246,8 +280,17 @@ def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
     >>> list(references(parse("a: {b: [1, !ref <c> + 1]}", "a.yaml")))
     [('a[b][1]', '<c> + 1')]
     """
-    if isinstance(node, Mapping | list):
-        for name, child in node.items() if isinstance(node, Mapping) else enumerate(node):
-            yield from references(child, f"{key}[{name}]" if key else str(name))
-    elif tag(node) in ("!ref", "!copy"):
-        yield key, node.value
+    for key, value in leaves(node):
+        if isinstance(value, str) and value.startswith(("!ref ", "!copy ")):
+            yield key, value.partition(" ")[2]
+
+
+def names_in(reference: str) -> list[str]:
+    """The top-level keys that a reference names.
+
+    Example
+    -------
+    >>> names_in("<n_mels> // 4 * <frontend.channels>")
+    ['n_mels', 'frontend']
+    """
+    return re.findall(r"<(\w+)[^<>]*>", reference)

@@ -4,8 +4,10 @@ import json
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,7 +18,15 @@ from speechbrain_recursive.analysis.wer import ErrorRate, format_alignment
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.nn.depth import Depth
 
-_LIBRARIES = ("torch", "torchaudio", "speechbrain", "flashlight-text", "kenlm", "sentencepiece")
+_LIBRARIES = (
+    "speechbrain-recursive",
+    "torch",
+    "torchaudio",
+    "speechbrain",
+    "flashlight-text",
+    "kenlm",
+    "sentencepiece",
+)
 
 
 def result_row(
@@ -86,12 +96,14 @@ def result_row(
 
 
 def environment() -> dict:
-    """The hardware and the library versions of this machine.
+    """The date, the code, the hardware and the library versions.
 
     Returns
     -------
     dict
-        ``hardware`` (str) and ``versions`` (dict of str to str).
+        ``date`` (str, UTC), ``commit`` (str, of the checkout that the package runs from, with ``-dirty``
+        if a file of it has changed; ``not a checkout`` where it was installed), ``hardware`` (str) and
+        ``versions`` (dict of str to str).
 
     Example
     -------
@@ -108,7 +120,18 @@ def environment() -> dict:
     for library in _LIBRARIES:
         with suppress(PackageNotFoundError):
             versions[library] = version(library)
-    return {"hardware": hardware, "versions": versions}
+    date = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")
+    return {"date": date, "commit": _commit(), "hardware": hardware, "versions": versions}
+
+
+def _commit():
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        # --abbrev=12 is longer than any abbreviation that git would choose for a project of this size
+        found = subprocess.run([*git, "--abbrev=12"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
+        return "not a checkout"
+    return found.stdout.strip()
 
 
 def write_report(

@@ -1,6 +1,7 @@
 """Manifests: CSV tables of the utterances of a split."""
 
 import csv
+import hashlib
 import io
 import math
 from collections.abc import Iterable
@@ -87,3 +88,26 @@ def read_manifest(path: str | Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         raise UserError(f"no manifest at {path}") from None
     return rows
+
+
+def summarize(path: str | Path) -> dict[str, Any]:
+    """Say how much a manifest holds.
+
+    Arguments
+    ---------
+    path : str or Path
+        A file that :func:`read_manifest` reads.
+
+    Returns
+    -------
+    dict
+        ``utterances`` (int), ``hours`` (float) and ``sha256`` (str) of all IDs, durations and
+        transcripts. Paths do not count, so that a corpus may move.
+    """
+    rows = read_manifest(path)
+    content = "".join(f"{key}\t{row['duration']:.4f}\t{row['wrd']}\n" for key, row in rows.items())
+    return {
+        "utterances": len(rows),
+        "hours": round(sum(row["duration"] for row in rows.values()) / 3600, 4),
+        "sha256": hashlib.sha256(content.encode()).hexdigest(),
+    }

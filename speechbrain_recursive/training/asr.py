@@ -13,7 +13,7 @@ from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
 from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
-from speechbrain_recursive.analysis.report import environment, write_report
+from speechbrain_recursive.analysis.report import write_report
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.manifest import read_manifest
@@ -138,7 +138,7 @@ class ASR(Task):
 
     def report(self, loaders, command):
         """Decode test sets at every depth and write the report; see :class:`Task`."""
-        hparams, model, schedule = self.brain.hparams, self.model.eval(), self.model.schedule
+        model, schedule = self.model.eval(), self.model.schedule
         points = {
             str(depth): Point(depth, lambda _, depth=depth: depth, False, self._supervises(depth))
             for depth in map(model.depth, self.eval_loops)
@@ -163,11 +163,7 @@ class ASR(Task):
             "multiply_adds_per_second": {
                 name: multiply_adds_per_second(model, point.depth) for name, point in points.items()
             },
-            "seed": hparams.seed,
-            "steps": self.brain.optimizer_step,
-            "command": command,
-            "synthetic": hparams.data_folder is None,
-            **environment(),
+            **self.about_run(command),
         }
         write_report(self.setting.folder, found.rows, info, found.worst)
         text = json.dumps(found.hypotheses, indent=1, ensure_ascii=False)

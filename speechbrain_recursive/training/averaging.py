@@ -1,6 +1,6 @@
 """Averages of checkpoints, correct for shared layers."""
 
-from speechbrain.utils.checkpoints import torch_patched_state_dict_load
+from speechbrain_recursive.hparams import read_weights
 
 
 def average_checkpoints(checkpoints, name):
@@ -41,7 +41,7 @@ def average_checkpoints(checkpoints, name):
     """
     first, sums = None, {}
     for checkpoint in checkpoints:
-        state = torch_patched_state_dict_load(checkpoint.paramfiles[name])
+        state = read_weights(checkpoint.paramfiles[name])
         first = state if first is None else first
         for key in first.keys() | state.keys():
             if key not in first or key not in state or first[key].shape != state[key].shape:

@@ -1,5 +1,7 @@
 """The one training loop of every recipe. What differs between papers is composed in YAML."""
 
+import time
+
 import speechbrain as sb
 import torch
 import yaml
@@ -9,6 +11,7 @@ from speechbrain.utils.logger import get_logger
 
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.training.rng import RandomState
+from speechbrain_recursive.training.stopping import Stopped, StopRequest
 
 logger = get_logger(__name__)
 
@@ -55,7 +58,8 @@ class Brain(sb.Brain):
         super().__init__(modules={"step": step}, hparams=hparams, **kwargs)
         self.tokenizer = tokenizer
         self.task = self.hparams.task
-        self.skipped_steps = 0
+        self.skipped_steps, self._seconds_before, self._started = 0, 0.0, None
+        self.stop = StopRequest()
         # For DDP: a step may skip a hook, a head or the projection of another stage.
         self.find_unused_parameters = True
         if self.checkpointer is not None:
@@ -100,6 +104,7 @@ class Brain(sb.Brain):
         self.checkpointer.save_and_keep_best(
             {name: error, "epoch": epoch}, min_key=name, keep=self.hparams.keep_checkpoints
         )
+        self._stop_if_asked()
 
     @main_process_only
     def _log(self, epoch, stats):
@@ -119,10 +124,12 @@ class Brain(sb.Brain):
             )
         self.total_steps = min(steps, limit)
         super().fit(epoch_counter, train_set, *args, **kwargs)
+        self._seconds_before, self._started = self.training_seconds, None
 
     def on_fit_start(self):
         """Resume; a training whose budget of steps is spent runs no further epoch."""
         super().on_fit_start()
+        self._started = time.monotonic()
         self.hparams.objective.start_epoch(max(1, self.hparams.epoch_counter.current))
         if self._optimizer_step_limit_exceeded:
             self.hparams.epoch_counter.limit = self.hparams.epoch_counter.current
@@ -160,16 +167,24 @@ class Brain(sb.Brain):
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer_step += 1
 
+    @property
+    def training_seconds(self):
+        """Time spent in training and validation, in all runs that led to these weights."""
+        return self._seconds_before + (time.monotonic() - self._started if self._started else 0.0)
+
     @mark_as_saver
     def _save(self, path):
         super()._save(path)
         with open(path, "a", encoding="utf-8") as state:
             state.write(f"skipped_steps: {self.skipped_steps}\n")
+            state.write(f"training_seconds: {self.training_seconds}\n")
 
     @mark_as_loader
     def _recover(self, path, end_of_epoch):
         super()._recover(path, end_of_epoch)
-        self.skipped_steps = yaml.safe_load(path.read_text(encoding="utf-8"))["skipped_steps"]
+        state = yaml.safe_load(path.read_text(encoding="utf-8"))
+        self.skipped_steps = state["skipped_steps"]
+        self._seconds_before = state["training_seconds"]
 
     def _fit_train(self, train_set, epoch, enable):
         self.train_sampler.set_epoch(epoch)  # before its length is read, which changes by epoch
@@ -179,8 +194,18 @@ class Brain(sb.Brain):
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
         """Not while a gradient is being accumulated, and not where validation comes next."""
         between = self.step % self.grad_accumulation_factor == 0 and self.step < self.epoch_batches
-        more = between and not self._optimizer_step_limit_exceeded
-        return more and super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
+        if not between or self._optimizer_step_limit_exceeded:
+            return False
+        due = super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
+        return due or bool(self.stop.received())
+
+    def _save_intra_epoch_ckpt(self):
+        super()._save_intra_epoch_ckpt()
+        self._stop_if_asked()
+
+    def _stop_if_asked(self):
+        if number := self.stop.received():
+            raise Stopped(number, self.optimizer_step)
 
 
 def _finite_mean(values):

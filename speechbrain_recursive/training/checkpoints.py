@@ -10,6 +10,7 @@ import logging
 import math
 import shutil
 from itertools import islice
+from pickle import UnpicklingError
 
 from speechbrain.utils.checkpoints import CKPT_PREFIX, Checkpointer, ckpt_recency
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
@@ -35,9 +36,6 @@ class AtomicCheckpointer(Checkpointer):
         The folder of the checkpoints. It is created if it does not exist.
     recoverables : mapping, optional
         Objects to save and restore, by name.
-    schedule : Schedule or str, optional
-        What the model runs. It is saved with each checkpoint, and a checkpoint of another schedule is
-        refused before anything is loaded.
     **kwargs
         Further arguments of the stock ``Checkpointer``.
 
@@ -45,15 +43,14 @@ class AtomicCheckpointer(Checkpointer):
     -------
     >>> import tempfile, torch
     >>> model = torch.nn.Linear(1, 1)
-    >>> checkpointer = AtomicCheckpointer(tempfile.mkdtemp(), {"model": model}, schedule="(0)x3")
+    >>> checkpointer = AtomicCheckpointer(tempfile.mkdtemp(), {"model": model})
     >>> saved = checkpointer.save_checkpoint(meta={"wer": torch.tensor(12.5)})
     >>> checkpointer.recover_if_possible(min_key="wer").meta["wer"]
     12.5
     """
 
-    def __init__(self, checkpoints_dir, recoverables=None, schedule=None, **kwargs):
+    def __init__(self, checkpoints_dir, recoverables=None, **kwargs):
         super().__init__(checkpoints_dir, recoverables, **kwargs)
-        self.schedule = schedule
         self._damaged = set()
 
     def save_checkpoint(self, meta=None, end_of_epoch=True, name=None, verbosity=logging.INFO):
@@ -81,6 +78,8 @@ class AtomicCheckpointer(Checkpointer):
         ------
         ValueError
             If a value of ``meta`` is neither number nor text, nor a list or mapping of these.
+        UserError
+            If it cannot be written, such as to a full disk.
         """
         meta = {
             key: value
@@ -88,19 +87,27 @@ class AtomicCheckpointer(Checkpointer):
             if not isinstance(value, float) or math.isfinite(value)
         }
         meta["manifest"] = MANIFEST
-        if self.schedule is not None:
-            meta["schedule"] = str(self.schedule)
         if if_main_process():
-            for leftover in self.checkpoints_dir.glob(f"{HIDDEN}*"):
-                shutil.rmtree(leftover)
-        saved = super().save_checkpoint(meta, end_of_epoch, name, logging.DEBUG)
-        if saved is not None:
-            write_manifest(saved.path)
-            folder = saved.path.with_name(saved.path.name.removeprefix(HIDDEN))
-            saved.path.rename(folder)
-            flush(self.checkpoints_dir)
-            (saved,) = self._construct_checkpoint_objects([folder])
-            logger.log(verbosity, f"Saved the checkpoint {folder}")
+            self._clear()
+        try:
+            saved = super().save_checkpoint(meta, end_of_epoch, name, logging.DEBUG)
+            if saved is not None:
+                write_manifest(saved.path)
+                folder = saved.path.with_name(saved.path.name.removeprefix(HIDDEN))
+                saved.path.rename(folder)
+                flush(self.checkpoints_dir)
+                (saved,) = self._construct_checkpoint_objects([folder])
+                logger.log(verbosity, f"Saved the checkpoint {folder}")
+        except (OSError, RuntimeError) as error:
+            # torch.save raises a RuntimeError of its archive's writer on a full disk
+            if not isinstance(error, OSError) and "inline_container" not in str(error):
+                raise
+            self._clear()
+            why = getattr(error, "strerror", None) or "a file could not be written whole"
+            raise UserError(
+                f"{self.checkpoints_dir}: a checkpoint cannot be saved ({why}), earlier ones are kept; "
+                "make room on the disk and repeat the command to resume"
+            ) from error
         ddp_barrier()
         return saved
 
@@ -165,7 +172,7 @@ class AtomicCheckpointer(Checkpointer):
         Raises
         ------
         UserError
-            If there are checkpoints but no intact one, or if the schedule differs.
+            If there are checkpoints but no intact one, or if they are of another model.
         """
         for chosen in self.find_intact(1, **order):
             self.load_checkpoint(chosen)
@@ -183,17 +190,11 @@ class AtomicCheckpointer(Checkpointer):
         Raises
         ------
         UserError
-            If the checkpoint's schedule, or a key or shape of its weights, differs from the model's.
+            If a recoverable refuses it, or a key or shape of its weights differs from the model's.
         """
-        theirs, ours = checkpoint.meta.get("schedule"), self.schedule
-        if theirs is not None and ours is not None and theirs != str(ours):
-            raise UserError(
-                f"{checkpoint.path}: was trained with the schedule {theirs}, but the model has "
-                f"{ours}; set the same schedule or choose another output folder"
-            )
         try:
             super().load_checkpoint(checkpoint)
-        except RuntimeError as error:
+        except (RuntimeError, UnpicklingError) as error:
             raise UserError(
                 f"{checkpoint.path}: is not of this model; choose another output folder, or set what it "
                 f"was trained with: {one_line(error)}"
@@ -241,6 +242,11 @@ class AtomicCheckpointer(Checkpointer):
 
     def _custom_checkpoint_dirpath(self, name):
         return _hidden(super()._custom_checkpoint_dirpath(name))
+
+    def _clear(self):
+        """Delete what interrupted saves and deletions have left."""
+        for leftover in self.checkpoints_dir.glob(f"{HIDDEN}*"):
+            shutil.rmtree(leftover)
 
     def _is_intact(self, folder, checksums=False):
         """Whether a checkpoint has no known fault; the first that is found is named in a warning."""

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import torch
 
-from speechbrain_recursive.analysis.report import environment
 from speechbrain_recursive.data.dataset import make_text_dataset
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.objectives.lengths import token_counts
@@ -63,7 +62,6 @@ class LanguageModeling(Task):
                     self.observe(self.forward(batch, training=False), batch)
             results.append({"split": split, "perplexity": self.dev_error()})
             print(f"{split}: perplexity {self.dev_error():.2f} by token")
-        hparams = self.brain.hparams
-        found = {"results": results, "seed": hparams.seed, "command": command, **environment()}
-        write_whole(Path(hparams.output_folder) / "report.json", json.dumps(found, indent=1))
+        found = {"results": results, **self.about_run(command)}
+        write_whole(Path(self.brain.hparams.output_folder) / "report.json", json.dumps(found, indent=1))
         return found

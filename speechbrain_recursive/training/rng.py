@@ -61,7 +61,7 @@ class RandomState:
             Not used.
         """
         del end_of_epoch
-        states = torch.load(path, map_location="cpu")
+        states = torch.load(path, map_location="cpu", weights_only=True)
         rank, size = shard().values()
         if len(states) != size:
             logger.warning(

@@ -1,41 +1,50 @@
 """One run of a recipe, from the command line to the report; every recipe's ``train.py`` calls it."""
 
+import errno
 import importlib.util
+import inspect
 import io
+import os
 import shlex
+import signal
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import speechbrain as sb
 import torch
-from speechbrain.utils.distributed import (
-    MainProcessContext,
-    ddp_init_group,
-    if_main_process,
-    run_on_main,
-)
+from speechbrain.utils.distributed import MainProcessContext, if_main_process, run_on_main
+from speechbrain.utils.logger import get_logger
 from speechbrain.utils.seed import seed_everything
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
+from speechbrain_recursive.data.manifest import summarize
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
-from speechbrain_recursive.hparams import load, load_weights, merge, parse_overrides
+from speechbrain_recursive.hparams import load, load_weights, resolve
+from speechbrain_recursive.merging import parse
 from speechbrain_recursive.nn.transfer import warm_start
 from speechbrain_recursive.training.averaging import average_checkpoints
 from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
 from speechbrain_recursive.training.distributed import shard
+from speechbrain_recursive.training.folder import describe_run, open_folder
+from speechbrain_recursive.training.options import parse_command_line
+from speechbrain_recursive.training.settings import Settings
+from speechbrain_recursive.training.stopping import StopRequest
 
+logger = get_logger(__name__)
+
+NO_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _RAISED = f"{UserError.__module__}.{UserError.__name__}: "
 
 
 def run(corpus: type, argv: list[str] | None = None) -> None:
     """Run a recipe from its command line: prepare, train, evaluate and report.
 
-    Mistakes of the user end the program with one line.
+    Mistakes of the user end the program with one line and exit status 1. After SIGINT (Ctrl-C) or
+    SIGTERM, a checkpoint is saved first, and the status is 128 plus the number of the signal.
 
     Arguments
     ---------
@@ -45,29 +54,41 @@ def run(corpus: type, argv: list[str] | None = None) -> None:
         Command line, ``[hparams.yaml, --key, value...]``.
     """
     argv = sys.argv[1:] if argv is None else argv
+    script = inspect.currentframe().f_back.f_code.co_filename
     try:
-        hparams_file, run_opts, overrides = sb.parse_arguments(argv)
-        ddp_init_group(run_opts)
-        hparams, text = load(hparams_file, _with_run_options(hparams_file, run_opts, overrides))
+        hparams_file, run_opts, overrides = parse_command_line(argv)
+        hparams, text = load(hparams_file, overrides)
         if not isinstance(hparams["corpus"], corpus):
             raise UserError(
                 f"{hparams_file}: corpus is {type(hparams['corpus']).__name__}, and this train.py is "
                 f"{corpus.__name__}'s: use the one of that corpus"
             )
-        train(hparams, text, run_opts, shlex.join(["python", "train.py", *argv]))
+        train(hparams, text, run_opts, shlex.join(["python", "train.py", *argv]), script)
     except UserError as error:
         # What a loader's process raises comes with that process's traceback before the message.
         sys.exit(f"error: {str(error).strip().splitlines()[-1].removeprefix(_RAISED)}")
+    except OSError as error:
+        if error.errno not in NO_WRITING:
+            raise
+        sys.exit(f"error: {error.filename or 'writing'}: {os.strerror(error.errno)}")
+    except KeyboardInterrupt as error:
+        print(str(error) or "stopped", file=sys.stderr)
+        sys.exit(128 + getattr(error, "number", signal.SIGINT))
 
 
 def train(
-    hparams: dict[str, Any], text: str, run_opts: Any = None, command: str = ""
+    hparams: dict[str, Any],
+    text: str,
+    run_opts: Any = None,
+    command: str = "",
+    script: str | Path | None = None,
 ) -> dict[str, Any] | None:
     """Prepare, train, evaluate and report, in this process.
 
     The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokenizer.json``,
     ``model.ckpt`` (the weights that were evaluated), the report and the logs; ``save`` holds the
-    checkpoints to resume from.
+    checkpoints to resume from. They refuse to resume with other settings; see
+    :class:`~speechbrain_recursive.training.settings.Settings`.
 
     Arguments
     ---------
@@ -79,6 +100,8 @@ def train(
         SpeechBrain's run options.
     command : str
         The command line that the report names.
+    script : str or Path, optional
+        The recipe's script, which is copied to the results folder.
 
     Returns
     -------
@@ -89,22 +112,28 @@ def train(
     ------
     UserError
         For mistakes of the user.
+    Stopped
+        If SIGINT or SIGTERM stopped the training.
     """
     seed_everything(hparams["seed"] + shard()["rank"])  # processes of one training draw differently
     if hparams["average_checkpoints"] > hparams["keep_checkpoints"]:
         raise UserError("average_checkpoints is above keep_checkpoints: raise --keep_checkpoints")
-    folder = Path(hparams["output_folder"])
-    sb.create_experiment_directory(folder)
-    schedule = hparams.get("schedule")  # a language model has none
-    checkpointer = AtomicCheckpointer(folder / "save", {"model": hparams["model"]}, schedule=schedule)
+    folder, corpus = Path(hparams["output_folder"]), hparams["corpus"]
+    open_folder(folder)
+    settings = Settings(parse(text, "hyperparams.yaml"), run_opts)
+    parts = {"settings": settings, "model": hparams["model"]}
+    checkpointer = AtomicCheckpointer(folder / "save", parts)
     checkpointer.recover_if_possible()  # refuses another model's folder before anything in it changes
 
     _fetch_ngram(hparams)
     manifests = _prepare(hparams)
-    tokenizer = _tokenizer(hparams, [manifests[split] for split in hparams["corpus"].train_splits])
+    trained_on = (*corpus.train_splits, *corpus.dev_splits)
+    settings.corpus = {split: summarize(manifests[split]) for split in trained_on}
+    checkpointer.recover_if_possible()  # refuses another corpus
+    tokenizer = _tokenizer(hparams, [manifests[split] for split in corpus.train_splits])
     loader, dev, tests = hparams["task"].loaders(hparams, manifests, tokenizer)
     if hparams["warm_start"] is not None:
-        load_weights(hparams["warm_start"], partial(warm_start, hparams["model"]))
+        _warm_start(hparams, tokenizer)
     checkpointer.add_recoverable("loader", loader)
     hparams["train_loggers"] = _train_loggers(hparams) if if_main_process() else []
     try:
@@ -120,8 +149,9 @@ def train(
         raise UserError(one_line(error)) from error
     brain.train_sampler = loader.batch_sampler
     if if_main_process():
-        write_whole(folder / "hyperparams.yaml", text)
-    brain.fit(hparams["epoch_counter"], loader, dev)
+        describe_run(folder, resolve(text), script)
+    with StopRequest() as brain.stop:
+        brain.fit(hparams["epoch_counter"], loader, dev)
     if not if_main_process():
         return None
     with MainProcessContext():  # waits for no other process: they are done
@@ -180,16 +210,19 @@ def _build_unless_in_use(spec, path, manifests):
         )
 
 
-def _with_run_options(hparams_file, run_opts, overrides):
-    """All that was overridden, SpeechBrain's run options that stand in the YAML included."""
-    if "optimizer_step_limit" in run_opts.overridden_args:
-        raise UserError("set a budget of steps with --number_of_steps, not --optimizer_step_limit")
-    if "compile_module_keys" in run_opts.overridden_args and not run_opts["compile"]:
+def _warm_start(hparams, tokenizer):
+    """Start from the weights of another run, if its tokens are this run's."""
+    path = Path(hparams["warm_start"])
+    folders = path.resolve().parents[:3]  # model.ckpt, or save/CKPT+.../model.ckpt
+    theirs = next((file for file in (up / "tokenizer.json" for up in folders) if file.is_file()), None)
+    if theirs is None:
+        logger.warning(f"warm_start: {path} has no tokenizer.json, so its tokens cannot be compared")
+    elif load_tokenizer(theirs).pieces != tokenizer.pieces:
         raise UserError(
-            "--compile_module_keys does nothing without --compile; try --compile_layers True"
+            f"warm_start: {path} was trained on other tokens ({theirs}), whose ids mean other text; "
+            "train both on the same tokens"
         )
-    known = run_opts.overridden_args & merge(hparams_file).keys()
-    return parse_overrides(overrides) | {key: run_opts[key] for key in sorted(known)}
+    load_weights(path, partial(warm_start, hparams["model"]))
 
 
 def _train_loggers(hparams):

@@ -4,7 +4,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from speechbrain_recursive.analysis.report import environment
 from speechbrain_recursive.data.dataset import eval_loader, train_loader
+from speechbrain_recursive.data.manifest import summarize
 from speechbrain_recursive.training.distributed import shard
 
 
@@ -88,6 +90,36 @@ class Task(ABC):
     @abstractmethod
     def dev_error(self) -> float:
         """The dev error of the batches that were observed; lower is better."""
+
+    def about_run(self, command: str) -> dict:
+        """What every report says about its run.
+
+        Arguments
+        ---------
+        command : str
+            The command line.
+
+        Returns
+        -------
+        dict
+            ``command``, ``seed``, ``steps``, ``training_seconds`` (validation included, over all resumed
+            runs), ``corpus``, ``synthetic`` (bool), ``utterances`` and ``hours`` (by split), and what
+            :func:`~speechbrain_recursive.analysis.report.environment` says.
+        """
+        brain, hparams = self.brain, self.brain.hparams
+        folder, corpus = Path(hparams.output_folder) / "manifests", hparams.corpus
+        splits = {split: summarize(folder / f"{split}.csv") for split in corpus.splits}
+        return {
+            "command": command,
+            "seed": hparams.seed,
+            "steps": brain.optimizer_step,
+            "training_seconds": round(brain.training_seconds, 1),
+            "corpus": type(corpus).__name__,
+            "synthetic": hparams.data_folder is None,
+            "utterances": {split: found["utterances"] for split, found in splits.items()},
+            "hours": {split: found["hours"] for split, found in splits.items()},
+            **environment(),
+        }
 
     @abstractmethod
     def report(self, loaders: dict[str, Any], command: str) -> dict:

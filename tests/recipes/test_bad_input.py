@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.training.integrity import MANIFEST, write_manifest
 
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech"
 
@@ -187,17 +189,45 @@ def test_checkpoints_that_are_all_damaged(refused, finished):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("loops", 2), ["0 | (1-2)x3 | 3", "0 | (1-2)x2 | 3", "choose another output folder"]),
-        (("d_model", 32), ["size mismatch", "choose another output folder"]),
-        (("num_decoder_layers", 2), ["heads.seq2seq.decoder.layers.1", "choose another output folder"]),
+        (("seed", 2), "seed was 1234, is 2;"),
+        (("lr", 0.1), "lr was 0.002, is 0.1;"),
+        (("dropout", 0.3), "dropout was 0.05, is 0.3;"),
+        (("loops", 2, "d_model", 32), "d_model was 16, is 32, loops was 3, is 2;"),
+        (("synthetic", "{n_train: 9}"), "synthetic[n_train] was 4000, is 9;"),
     ],
 )
-def test_checkpoints_of_another_model(refused, finished, options, words):
+def test_a_run_of_other_settings_into_the_same_folder(refused, finished, options, words):
     before = contents(finished)
     said = refused(*options, folder=finished)
-    assert f"{finished / 'save'}/CKPT+" in said
-    assert all(word in said for word in words)
+    assert f"{finished / 'save'} was trained with other settings: " in said
+    assert words in said
     assert contents(finished) == before
+
+
+def test_a_run_on_another_corpus_into_the_same_folder(refused, finished, own):
+    text = first(own, "train-clean-100/*/*/*.trans.txt")
+    text.write_text(text.read_text().replace(" ", " AND ", 1))
+    before = contents(finished)
+    said = refused("data_folder", own, folder=finished)
+    assert "was trained on another corpus: train-clean-100 had 24 utterances" in said
+    assert "of other audio or text" in said
+    assert contents(finished) == before
+
+
+def test_decoding_may_change_in_the_same_folder(mini, finished):
+    mini(
+        finished,
+        "decoders",
+        "{ngram: {width: 5}, joint: !remove}",
+        "eval_loops",
+        "[1]",
+        "lm_weight",
+        0.1,
+    )
+    report = json.loads((finished / "report.json").read_text())
+    assert {row["loops"] for row in report["results"]} == {1, 3}
+    assert {row["decoder"] for row in report["results"]} == {"greedy", "ngram"}
+    assert report["steps"] == 2
 
 
 def contents(folder):
@@ -222,3 +252,44 @@ def test_the_command_line_prints_one_line_and_fails(tmp_path):
     assert len(lines) == 1
     assert str(tmp_path / "nothing") in lines[0]
     assert process.stderr.rstrip().endswith(lines[0])
+
+
+class TestWarmStart:
+    """Weights of other token ids are refused, since they would mean other text."""
+
+    def test_other_tokens_are_refused(self, refused, finished):
+        path = finished / "tokenizer.json"
+        tokens = json.loads(path.read_text())
+        tokens["alphabet"] = [*tokens["alphabet"][:-1], "Ä"]
+        path.write_text(json.dumps(tokens))
+        said = refused("warm_start", finished / "model.ckpt")
+        assert f"warm_start: {finished / 'model.ckpt'} was trained on other tokens ({path})" in said
+        (checkpoint,) = (finished / "save").glob("CKPT*/model.ckpt")
+        assert f"was trained on other tokens ({path})" in refused("warm_start", checkpoint)
+
+    def test_the_same_tokens_are_taken(self, mini, finished, tmp_path):
+        started = mini(tmp_path / "run", "warm_start", finished / "model.ckpt", "lr", 0)
+        first, second = (torch.load(folder / "model.ckpt") for folder in (finished, started))
+        assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+    def test_weights_without_tokens_are_warned_about(self, mini, finished, tmp_path, capsys):
+        (finished / "tokenizer.json").unlink()
+        mini(tmp_path / "run", "warm_start", finished / "model.ckpt")
+        assert "has no tokenizer.json, so its tokens cannot be compared" in capsys.readouterr().out
+
+
+class Code:
+    """What unpickling would run."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("the pickle ran",))
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "optimizer.ckpt", "rng.ckpt"])
+def test_code_in_a_checkpoint_is_refused_and_not_run(refused, finished, name):
+    (checkpoint,) = (finished / "save").glob("CKPT*")
+    torch.save({"weight": Code()}, checkpoint / name)
+    (checkpoint / MANIFEST).unlink()
+    write_manifest(checkpoint)  # whoever puts code there can put checksums there
+    said = refused(folder=finished)
+    assert f"{checkpoint}: is not of this model" in said

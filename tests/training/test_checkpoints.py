@@ -1,5 +1,6 @@
 """Checkpoints are whole or absent, damage is found, and the right ones are kept."""
 
+import resource
 import shutil
 
 import numpy as np
@@ -33,7 +34,7 @@ def model():
 
 @pytest.fixture
 def checkpointer(tmp_path, model):
-    return AtomicCheckpointer(tmp_path / "save", {"model": model}, schedule="0 | (1)x3")
+    return AtomicCheckpointer(tmp_path / "save", {"model": model})
 
 
 def fill(model, value):
@@ -61,7 +62,7 @@ def test_the_stock_checkpointer_reads_ours_and_ours_reads_the_stock(tmp_path, mo
     stock = Checkpointer(tmp_path / "stock", {"model": model})
     stock.save_checkpoint()
     fill(model, 0.0)
-    ours = AtomicCheckpointer(tmp_path / "stock", {"model": model}, schedule="0")
+    ours = AtomicCheckpointer(tmp_path / "stock", {"model": model})
     assert ours.recover_if_possible() is not None
     assert model.weight.eq(3.0).all()
 
@@ -142,15 +143,19 @@ def test_training_does_not_start_afresh_over_damaged_checkpoints(checkpointer, m
     assert AtomicCheckpointer(checkpointer.checkpoints_dir).recover_if_possible() is None
 
 
-def test_another_schedule_is_refused_before_anything_is_loaded(checkpointer, model):
-    checkpointer.save_checkpoint()
-    fill(model, 9.0)
-    other = AtomicCheckpointer(checkpointer.checkpoints_dir, {"model": model}, schedule="0 | (1)x4")
-    with pytest.raises(UserError, match=r"0 \| \(1\)x3.*0 \| \(1\)x4"):
-        other.recover_if_possible()
-    assert model.weight.eq(9.0).all()
-    other.schedule = "0 | (1)x3"
-    assert other.recover_if_possible() is not None
+def test_a_disk_that_is_full_is_said_and_earlier_checkpoints_stay(checkpointer):
+    """A limit on the size of files stands in for the full disk."""
+    good = checkpointer.save_checkpoint()
+    checkpointer.add_recoverable("large", torch.nn.Linear(300, 300))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(UserError, match=r"save: a checkpoint cannot be saved \(.*make room"):
+            checkpointer.save_checkpoint()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(checkpointer.checkpoints_dir.iterdir()) == [good.path]
+    assert checkpointer.save_checkpoint() is not None
 
 
 def test_meta_becomes_plain_python(checkpointer):
