@@ -1,6 +1,6 @@
 """Hooks of the recursion: before a loop, around a step, on leaving a block, and to end rows early."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -30,6 +30,16 @@ class Hook(nn.Module):
         ---------
         layers : mapping of int to torch.nn.Module
             The block's physical layers by index.
+        """
+
+    def start_from(self, layers: Mapping[int, Sequence[Mapping[str, torch.Tensor]]]) -> None:
+        """Start from the weights of a model that shares no layers; called once before training.
+
+        Arguments
+        ---------
+        layers : mapping of int to sequence of dict
+            For each layer of the block, by index, the weights of the layers of the other model that it
+            was made of, by name. The layer itself holds their mean.
         """
 
     def before_loop(self, state: State) -> State:

@@ -1,9 +1,15 @@
-"""Loading checkpoints of other models: which parts of a model they are for."""
+"""Starting from the weights of other models."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import nn
+
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hparams import load_weights, read_weights
+from speechbrain_recursive.nn.layer_maps import LayerMap
 
 # Keys of TransformerASR, and of the other parts of a SpeechBrain Transformer recipe's model, which is
 # [CNN, TransformerASR, seq_lin, ctc_lin].
@@ -17,6 +23,115 @@ _RENAMED = {
     "3.w.": "heads.ctc.linear.",
 }
 _CONSTANT = "positional_encoding"  # tables of sinusoids
+
+
+class WarmStart:
+    """What a model starts from: a checkpoint of its own kind, or the layers of a larger model.
+
+    In YAML, a BiCycle model that takes over layers of a trained teacher::
+
+        warm_start: !new:speechbrain_recursive.nn.transfer.WarmStart
+            path: results/bicycle_teacher/1234
+            layers: !name:speechbrain_recursive.nn.layer_maps.stepwise
+                n_phonetic: 7
+
+    Nothing is read before the object is called.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        A results folder or a file of weights.
+    layers : callable, optional
+        A map of :mod:`speechbrain_recursive.nn.layer_maps`. By default the checkpoint must be of exactly
+        this model or a stock one of SpeechBrain's; see :func:`warm_start`.
+    """
+
+    def __init__(self, path: str | Path, layers: Callable[[int, int], LayerMap] | None = None):
+        path = Path(path)
+        self.path = path if path.is_file() or path.suffix == ".ckpt" else path / "model.ckpt"
+        self.layers = layers
+
+    def __call__(self, model: nn.Module) -> None:
+        """Load into a model.
+
+        Raises
+        ------
+        UserError
+            If there are no such weights, or they do not fit the model.
+        """
+        if self.layers is None:
+            load_weights(self.path, lambda weights: warm_start(model, weights))
+            return
+        weights = read_weights(self.path)
+        try:
+            transfer_layers(model, weights, self.layers)
+        except ValueError as error:
+            raise UserError(f"warm_start: {self.path}: {error}") from error
+
+
+def transfer_layers(
+    model: nn.Module, weights: Mapping[str, torch.Tensor], layers: Callable[[int, int], LayerMap]
+) -> None:
+    """Start a model from some layers of a trained one.
+
+    Front-end, final norm and heads are carried over where both models have them. Hooks are given the
+    layers that their loops stand for, see :meth:`Hook.start_from`.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        An ``ASRModel``.
+    weights : mapping of str to torch.Tensor
+        The state of an ``ASRModel`` with other layers of the same kind.
+    layers : callable
+        From the numbers of teacher and student layers to a map.
+
+    Raises
+    ------
+    ValueError
+        If the teacher has no layers, lacks a weight of the student's, or one is of another shape; or
+        the map does not fit.
+    """
+    teacher = _by_layer(weights)
+    if not teacher:
+        raise ValueError("holds no layers of an encoder")
+    chosen = layers(len(teacher), len(model.encoder.layers))
+    new = {
+        key: value
+        for key, value in weights.items()
+        if key.startswith(("embed.", "heads.", "encoder.norm."))
+    }
+    for index, sources in enumerate(chosen):
+        for name in teacher[0] if sources else ():
+            mean = torch.stack([teacher[source][name].double() for source in sources]).mean(0)
+            new[f"encoder.layers.{index}.{name}"] = mean.to(teacher[0][name].dtype)
+    own = model.state_dict()
+    for key, value in own.items():
+        if key in new and new[key].shape != value.shape:
+            raise ValueError(
+                f"{key} is {list(new[key].shape)} there and {list(value.shape)} in this model"
+            )
+        if key not in new and key.startswith("encoder.layers.") and chosen[_index(key)]:
+            raise ValueError(f"its layers have no {key.split('.', 3)[3]}, which this model's have")
+    model.load_state_dict({key: new.get(key, value) for key, value in own.items()})
+    for block in model.schedule.blocks:
+        for hook in model.encoder.hooks_of(block.name):
+            hook.start_from(
+                {index: [teacher[source] for source in chosen[index]] for index in block.layers}
+            )
+
+
+def _index(key):
+    return int(key.split(".")[2])
+
+
+def _by_layer(weights):
+    """Weights of each layer of an encoder, a list of dict."""
+    found = {}
+    for key, value in weights.items():
+        if match := re.fullmatch(r"encoder\.layers\.(\d+)\.(.+)", key):
+            found.setdefault(int(match[1]), {})[match[2]] = value
+    return [found[index] for index in sorted(found)]
 
 
 def warm_start(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

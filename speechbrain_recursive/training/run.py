@@ -8,7 +8,6 @@ import os
 import shlex
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from speechbrain_recursive.data.manifest import summarize
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
-from speechbrain_recursive.hparams import load, load_weights, resolve
+from speechbrain_recursive.hparams import load, resolve
 from speechbrain_recursive.merging import parse
-from speechbrain_recursive.nn.transfer import warm_start
+from speechbrain_recursive.nn.transfer import WarmStart
 from speechbrain_recursive.training.averaging import average_checkpoints
 from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
@@ -212,7 +211,9 @@ def _build_unless_in_use(spec, path, manifests):
 
 def _warm_start(hparams, tokenizer):
     """Start from the weights of another run, if its tokens are this run's."""
-    path = Path(hparams["warm_start"])
+    start = hparams["warm_start"]
+    start = start if isinstance(start, WarmStart) else WarmStart(start)
+    path = start.path
     folders = path.resolve().parents[:3]  # model.ckpt, or save/CKPT+.../model.ckpt
     theirs = next((file for file in (up / "tokenizer.json" for up in folders) if file.is_file()), None)
     if theirs is None:
@@ -222,7 +223,7 @@ def _warm_start(hparams, tokenizer):
             f"warm_start: {path} was trained on other tokens ({theirs}), whose ids mean other text; "
             "train both on the same tokens"
         )
-    load_weights(path, partial(warm_start, hparams["model"]))
+    start(hparams["model"])
 
 
 def _train_loggers(hparams):

@@ -1,6 +1,6 @@
 """Low-rank updates per loop, for layers that all loops share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -62,6 +62,31 @@ class LoopLoRA(Hook):
                     down[_key(name)] = torch.randn(self.loops, self.rank, columns) / columns**0.5
                     up[_key(name)] = torch.zeros(self.loops, rows, self.rank)
             self.down[str(index)], self.up[str(index)] = down, up
+
+    @torch.no_grad()
+    def start_from(self, layers: Mapping[int, Sequence[Mapping[str, torch.Tensor]]]) -> None:
+        """Let loop r approximate the r-th layer that a shared layer was made of.
+
+        The update of each matrix becomes the truncated singular value decomposition of what that layer
+        has beyond the mean (Relaxed Recursive Transformers, Bae et al., 2025). Layers that were made of
+        one layer or of none keep their updates.
+
+        Arguments
+        ---------
+        layers : mapping of int to sequence of dict
+            See :meth:`Hook.start_from`.
+        """
+        for index, sources in layers.items():
+            for name in (
+                key for key in sources[0] if len(sources) > 1 and _key(key) in self.up[str(index)]
+            ):
+                up, down = self.up[str(index)][_key(name)], self.down[str(index)][_key(name)]
+                matrices = torch.stack([source[name] for source in sources]).to(up)
+                residuals = (matrices - matrices.mean(0))[: self.loops] / self.scale
+                u, s, v = torch.linalg.svd(residuals, full_matrices=False)
+                root, rank = s.sqrt(), min(self.rank, s.shape[-1])
+                up[: len(u), :, :rank] = (u * root[:, None])[..., :rank]
+                down[: len(u), :rank] = (root[..., None] * v)[:, :rank]
 
     def around_step(self, state: State, layer: nn.Module, call: Call) -> tuple:
         """Run the layer with the weights of this loop."""
