@@ -47,10 +47,10 @@ def run_recipe():
 
 
 @pytest.fixture(scope="session")
-def mini(librispeech, run_recipe):
-    """``mini(folder, *more)``: the mini recipe at a small width for two steps; returns the folder."""
+def small_mini(librispeech):
+    """``small_mini(folder, **more)``: words that run the mini recipe at a small width for two steps."""
 
-    def run(folder, *more):
+    def words(folder, **more):
         given = {
             "data_folder": librispeech,
             "output_folder": folder,
@@ -61,8 +61,19 @@ def mini(librispeech, run_recipe):
             "number_of_steps": 2,
             "tensorboard": False,
         }
-        given |= dict(zip(more[::2], more[1::2], strict=True))
-        run_recipe([RECIPES / "LibriSpeech/hparams/mini.yaml", *flags(given)])
+        options = flags(given | more)[:-1]
+        return [RECIPES / "LibriSpeech/hparams/mini.yaml", *options]
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def mini(small_mini, run_recipe):
+    """``mini(folder, *more)``: runs it; returns the folder."""
+
+    def run(folder, *more):
+        more = dict(zip(more[::2], more[1::2], strict=True))
+        run_recipe([*small_mini(folder, **more), "--noprogressbar"])
         return folder
 
     return run

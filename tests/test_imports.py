@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "speechbrain_recursive"
-COMMON = {"errors", "files", "hparams", "merging"}  # top-level modules that anyone may import
+COMMON = {"bars", "errors", "files", "hparams", "merging"}  # top-level modules that anyone may import
 ROOMS = {
     "nn": set(),
     "data": set(),
@@ -20,6 +20,7 @@ ROOMS = {
     "analysis": {"nn"},
     "training": {"nn", "objectives", "decoding", "analysis", "data"},
     "inference": {"nn", "decoding", "data", "analysis"},
+    "bars": set(),
     "errors": set(),
     "files": set(),
     "hparams": set(),

@@ -187,7 +187,7 @@ def write_report(
     write_whole(folder / "report.json", report)
     write_whole(folder / plot, error_vs_depth(rows, title))
     write_whole(folder / "report.md", _markdown(heading, table, plot, info, worst or {}))
-    print(f"{heading}\n\n{table}")
+    print(f"{heading}\n\n{table}\n\nReport: {folder / 'report.md'}, plot: {folder / plot}")
     return table
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import soundfile
 from tqdm.contrib.concurrent import thread_map
 
+from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.audio import segment
 from speechbrain_recursive.data.manifest import COLUMNS, NUMBERS, write_manifest
 from speechbrain_recursive.errors import UserError
@@ -197,7 +198,7 @@ def _inspect(rows, split):
             row["duration"], row["unreadable"] = _audio(row)
             row["reason"] = row["unreadable"] or ("" if row["wrd"] else "empty transcript")
 
-    thread_map(inspect, rows, max_workers=8, desc=f"Checking {split}", delay=1)
+    thread_map(inspect, rows, max_workers=8, tqdm_class=Bar, desc=f"Checking {split}", delay=1)
 
 
 def _audio(row):

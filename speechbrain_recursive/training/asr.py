@@ -97,6 +97,11 @@ class ASR(Task):
         if self.compile_layers:
             self.model.compile_layers()
         self._try_model()
+        self._check_requests()
+
+    def amounts(self, batch):
+        """Seconds of audio, without padding."""
+        return {"audio seconds": sum(durations(batch.sig, self.model.sample_rate))}
 
     def forward(self, batch, training):
         """Run model and teachers: in training at the policy's depth, on augmented features."""
@@ -118,10 +123,8 @@ class ASR(Task):
             dynchunktrain_config=self._chunks(sb.Stage.TRAIN if training else sb.Stage.VALID),
         )
         for name, wanted in request.teachers.items():
-            if name not in self.teachers:
-                raise UserError(f"the objective asks for teacher '{name}', which is not under teachers:")
             with torch.no_grad():
-                outputs.teachers[name] = self.teachers[name](*outputs.features, targets, batch, wanted)
+                outputs.teachers[name] = self._teacher(name)(*outputs.features, targets, batch, wanted)
         return outputs
 
     def reset(self):
@@ -154,7 +157,6 @@ class ASR(Task):
             self._triples,
             metric=self.corpus.metric,
             chunks=self._chunks(sb.Stage.TEST),
-            progressbar=not self.brain.noprogressbar,
         )
         info = {
             "schedule": str(schedule),
@@ -182,18 +184,32 @@ class ASR(Task):
         for what in ("the model cannot run", "eval_loops"):
             try:
                 depth = self.policy.at_inference(schedule, [1.0])
-                request = self.brain.hparams.objective.needs(depth)
+                requests = self.brain.hparams.objective.requests(depth)
                 if what == "eval_loops":
                     depths, targets = {depth, *map(model.depth, self.eval_loops)}, {}
                     if len({str(each) for each in depths}) < len(depths):
                         raise ValueError("two depths have the same label in reports")
-                    depth, request = max(depths, key=len), requests_of(self.decoders.values())
-                model(silence, second, targets, depth, request, dynchunktrain_config=chunks)
+                    depth, requests = max(depths, key=len), [requests_of(self.decoders.values())]
+                for request in requests:
+                    model(silence, second, targets, depth, request, dynchunktrain_config=chunks)
             except torch._dynamo.exc.TorchDynamoException as error:
                 why = one_line(str(error).partition("\n\nSet TORCH")[0])
                 raise UserError(f"compile_layers: {why}; False runs without compiling") from error
             except (ValueError, RuntimeError, LookupError) as error:
                 raise UserError(f"{what}: {one_line(error)}") from error
+
+    def _check_requests(self):
+        """Refuse what the objective asks for at the depths of training, if that cannot be had."""
+        for depth in self.policy.rehearse(self.model.schedule):
+            for request in self.brain.hparams.objective.requests(depth):
+                self.model.check_training(depth, request)
+                for name in request.teachers:
+                    self._teacher(name)
+
+    def _teacher(self, name):
+        if name not in self.teachers:
+            raise UserError(f"the objective asks for teacher '{name}', which is not under teachers:")
+        return self.teachers[name]
 
     def _supervises(self, depth):
         """Whether a depth has a loss in training, of its own or as an exit of the trained one."""

@@ -1,7 +1,6 @@
 """One run of a recipe, from the command line to the report; every recipe's ``train.py`` calls it."""
 
 import errno
-import importlib.util
 import inspect
 import io
 import os
@@ -16,8 +15,8 @@ import torch
 from speechbrain.utils.distributed import MainProcessContext, if_main_process, run_on_main
 from speechbrain.utils.logger import get_logger
 from speechbrain.utils.seed import seed_everything
-from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
+from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.manifest import summarize
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError, one_line
@@ -30,6 +29,7 @@ from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
 from speechbrain_recursive.training.distributed import shard
 from speechbrain_recursive.training.folder import describe_run, open_folder
+from speechbrain_recursive.training.loggers import train_loggers
 from speechbrain_recursive.training.options import parse_command_line
 from speechbrain_recursive.training.settings import Settings
 from speechbrain_recursive.training.stopping import StopRequest
@@ -115,6 +115,7 @@ def train(
     Stopped
         If SIGINT or SIGTERM stopped the training.
     """
+    Bar.shown = not (run_opts or {}).get("noprogressbar", False)
     seed_everything(hparams["seed"] + shard()["rank"])  # processes of one training draw differently
     if hparams["average_checkpoints"] > hparams["keep_checkpoints"]:
         raise UserError("average_checkpoints is above keep_checkpoints: raise --keep_checkpoints")
@@ -135,7 +136,7 @@ def train(
     if hparams["warm_start"] is not None:
         _warm_start(hparams, tokenizer)
     checkpointer.add_recoverable("loader", loader)
-    hparams["train_loggers"] = _train_loggers(hparams) if if_main_process() else []
+    hparams["train_loggers"] = train_loggers(hparams, text) if if_main_process() else []
     try:
         brain = Brain(
             tokenizer,
@@ -223,20 +224,6 @@ def _warm_start(hparams, tokenizer):
             "train both on the same tokens"
         )
     load_weights(path, partial(warm_start, hparams["model"]))
-
-
-def _train_loggers(hparams):
-    folder = Path(hparams["output_folder"])
-    loggers = [FileTrainLogger(folder / "train_log.txt")]
-    if hparams["tensorboard"]:
-        loggers.append(TensorboardLogger(str(folder / "tensorboard")))
-    if hparams["wandb_project"]:
-        if importlib.util.find_spec("wandb") is None:
-            raise UserError("wandb_project is set, but wandb is not installed: pip install wandb")
-        import wandb
-
-        loggers.append(WandBLogger(wandb.init, project=hparams["wandb_project"], dir=str(folder)))
-    return loggers
 
 
 def _keep_best(brain, path):

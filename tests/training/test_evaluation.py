@@ -78,7 +78,7 @@ def count(loaders, points, model=None, **more):
     """Evaluate with greedy decoding and more decoders."""
     decoders = {"greedy": GREEDY, **more}
     model = model or Model()
-    return evaluate(model, loaders, points, decoders, "greedy", triples, progressbar=False)
+    return evaluate(model, loaders, points, decoders, "greedy", triples)
 
 
 def batch(*names, unreadable=()):
