@@ -39,6 +39,7 @@ OPTIONS = {
     "grad_accumulation_factor": ACCUMULATION,
     "ckpt_interval_minutes": 0,
     "ckpt_interval_steps": INTERVAL,
+    "log_interval": 3,
     "tensorboard": False,
     "device": "cpu",
 }

@@ -12,6 +12,8 @@ import torch
 
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.training.integrity import MANIFEST, write_manifest
 
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech"
@@ -122,6 +124,81 @@ def test_an_ngram_that_is_cut_short_before_training(refused, untrained, tmp_path
     arpa = estimate_ngram(["THE CAT"], tmp_path / "cut.arpa", order=2)
     arpa.write_bytes(arpa.read_bytes()[:-10])
     assert f"{arpa} cannot be read as an n-gram: it is cut short" in refused("ngram", arpa)
+
+
+STAGES = """!new:speechbrain_recursive.objectives.stages.Stages
+    epochs: [3]
+    objectives:
+        - !new:speechbrain_recursive.objectives.joint.Joint
+            weights: {ctc: 1.0}
+            objectives: [!new:speechbrain_recursive.objectives.ctc.CTC {}]
+        - !new:speechbrain_recursive.objectives.joint.Joint
+            weights: {late: 1.0}
+            objectives: [!new:tests_late.Late {wanted: %s}]
+"""
+LATE = """from speechbrain_recursive import Objective, Request
+
+
+class Late(Objective):
+    def __init__(self, wanted):
+        super().__init__()
+        self.wanted = wanted
+
+    def needs(self, depth):
+        if self.wanted == "teacher":
+            return Request(teachers={"bert": Request()})
+        return Request(heads=[self.wanted])
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("ctx", "the model has no head 'ctx', which an objective or decoder reads; it has ctc, seq2seq"),
+        ("teacher", "the objective asks for teacher 'bert', which is not under teachers:"),
+    ],
+)
+def test_what_a_later_stage_asks_for_before_training(
+    refused, untrained, monkeypatch, tmp_path, wanted, said
+):
+    (tmp_path / "tests_late.py").write_text(LATE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert said in refused("objective", STAGES % wanted)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--loops", "2", "--loop_policy", "!new:speechbrain_recursive.nn.loops.Growing {most: 6}"],
+        ["--loops", "2", "--loop_policy", "!new:speechbrain_recursive.nn.loops.LogNormalPoisson {}"],
+    ],
+)
+def test_exits_that_grad_loops_cuts_off_before_training(
+    untrained, librispeech, run_recipe, tmp_path, options
+):
+    words = ["--data_folder", librispeech, "--output_folder", tmp_path, "--grad_loops", 2, *options]
+    with pytest.raises(
+        SystemExit, match=r"^error: grad_loops: 2 of \d+ loops leave the exits after loop"
+    ):
+        run_recipe([RECIPE / "hparams/larm_mini.yaml", *words, "--tensorboard", False])
+
+
+def test_exits_that_a_policy_of_ones_own_puts_out_of_reach(
+    librispeech, run_recipe, tmp_path, monkeypatch
+):
+    """In training at the latest, and in one line as well."""
+
+    class Deeper(LoopPolicy):
+        def __call__(self, schedule, *_):
+            return Depth.of(schedule, 6)
+
+    monkeypatch.setattr("speechbrain_recursive.nn.loops.Deeper", Deeper, raising=False)
+    policy = ["--loop_policy", "!new:speechbrain_recursive.nn.loops.Deeper {}", "--loops", 2]
+    words = ["--data_folder", librispeech, "--output_folder", tmp_path, "--grad_loops", 2, *policy]
+    said = r"^error: grad_loops: 2 of 6 loops leave the exits after loop 2, 4 without"
+    with pytest.raises(SystemExit, match=said):
+        run_recipe([RECIPE / "hparams/larm_mini.yaml", *words, "--tensorboard", False])
 
 
 @pytest.fixture
