@@ -35,3 +35,4 @@ bench: setup
 	$(BIN)/python benchmarks/larm.py
 	$(BIN)/python benchmarks/larm.py --compile
 	$(BIN)/python benchmarks/beam_search.py
+	$(BIN)/python benchmarks/side_by_side.py

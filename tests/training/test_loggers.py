@@ -90,7 +90,7 @@ def test_weights_and_biases_gets_hyperparameters_and_goes_on(tmp_path, wandb):
 def test_weights_and_biases_that_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="pip install wandb"):
-        train_loggers(hparams(tmp_path, wandb_project="speech"), "")
+        train_loggers(hparams(tmp_path, wandb_project="speech"), "lr: 0.1\n")
 
 
 def test_a_whole_recipe_as_hyperparameters(mini, tmp_path, wandb):
