@@ -16,13 +16,13 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def stderr(monkeypatch):
     """``stderr(kind)``: puts a stream of a kind in place of stderr."""
+    monkeypatch.setattr(Bar, "shown", True)
 
     def put(kind):
         monkeypatch.setattr(sys, "stderr", kind())
         return sys.stderr
 
-    yield put
-    Bar.shown = True
+    return put
 
 
 def test_a_terminal_sees_it_and_a_file_does_not(stderr):
