@@ -11,7 +11,13 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "speechbrain_recursive"
-COMMON = {"errors", "files", "hparams", "merging"}  # top-level modules that anyone may import
+COMMON = {
+    "errors",
+    "files",
+    "hparams",
+    "merging",
+    "overrides",
+}  # top-level modules that anyone may import
 ROOMS = {
     "nn": set(),
     "data": set(),
@@ -24,6 +30,7 @@ ROOMS = {
     "files": set(),
     "hparams": set(),
     "merging": set(),
+    "overrides": set(),
 }
 ENTRY_POINTS = {"__main__", "cli"}
 
