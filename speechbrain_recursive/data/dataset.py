@@ -159,10 +159,10 @@ def eval_loader(
 
 
 def _pad(tensors, **options):
-    """Pad as SpeechBrain does, which divides by the longest length even if it is 0."""
+    """Pad as SpeechBrain does; where all are empty, which it cannot divide by, to one element."""
     if any(map(len, tensors)):
         return batch_pad_right(tensors, **options)
-    return torch.stack(tensors), torch.zeros(len(tensors))
+    return torch.zeros(len(tensors), 1, dtype=tensors[0].dtype), torch.zeros(len(tensors))
 
 
 def _loader(dataset, num_workers, max_seconds, **order):

@@ -80,7 +80,7 @@ class CTC(Objective):
     def _count_impossible(self, frames, batch):
         """Count utterances whose tokens, with a blank between equal neighbors, need more frames."""
         tokens, counts = batch.tokens.data, token_counts(batch.tokens)
-        inside = torch.arange(tokens.shape[1], device=tokens.device)[1:] < counts[:, None]
+        inside = torch.arange(1, tokens.shape[1], device=tokens.device) < counts[:, None]
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)
         needed = counts + repeats
         rows = (needed > frames).nonzero().flatten().tolist()

@@ -128,6 +128,7 @@ def test_a_batch_of_empty_transcripts(tmp_path, manifests, count):
     rows = [row | {"ID": str(i), "wrd": ""} for i in range(count)]
     write_manifest(tmp_path / "m.csv", rows)
     (batch,) = eval_loader(make_dataset([tmp_path / "m.csv"], CharacterTokenizer(ALPHABET)))
-    assert batch.tokens.data.shape == (count, 0)
+    assert batch.tokens.data.tolist() == [[0]] * count
+    assert batch.tokens.data.dtype == torch.int64
     assert token_counts(batch.tokens).tolist() == [0] * count
     assert token_counts(batch.tokens_eos).tolist() == [1] * count

@@ -2,11 +2,9 @@
 
 import itertools
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
-from speechbrain.dataio.batch import PaddedData
 from speechbrain.nnet.losses import ctc_loss
 
 from speechbrain_recursive.errors import UserError
@@ -122,14 +120,3 @@ def test_half_precision_is_promoted(make_case, dtype):
 
 def test_needs_its_head():
     assert CTC().needs(Depth(cycle(1, 2))) == Request(["ctc"])
-
-
-@pytest.mark.parametrize("reduction", ["batchmean", "mean"])
-def test_a_batch_of_empty_transcripts(reduction):
-    log_probs = torch.randn(2, 4, 3).log_softmax(-1)
-    outputs = SimpleNamespace(log_probs=log_probs, frames=torch.tensor([4, 2]))
-    batch = SimpleNamespace(
-        tokens=PaddedData(torch.zeros(2, 0, dtype=torch.long), torch.zeros(2)), id=["a", "b"]
-    )
-    blanks = -(log_probs[0, :, 0].sum() + log_probs[1, :2, 0].sum()) / 2
-    torch.testing.assert_close(CTC(reduction)(outputs, batch)["ctc"], blanks)
