@@ -67,8 +67,9 @@ def as_text(words: Sequence[str]) -> str:
 
     Example
     -------
-    >>> as_text(["--loops", "8", "--characters='ABC"])
-    'loops: 8\\ncharacters: "\'ABC"'
+    >>> print(as_text(["--loops", "8", "--characters='ABC"]))
+    loops: 8
+    characters: "'ABC"
     """
     lines, rest = [], iter(words)
     for word in rest:
