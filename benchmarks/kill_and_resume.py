@@ -166,7 +166,9 @@ def main(argv=None):
             left = sorted(path.name for path in killed.glob("save/*"))
             print(f"kill {number:2d} ({kind} {moment:.2f}), left in save: {' '.join(left)}", flush=True)
         train(data, killed)
-        whole, resumed = (torch.load(run / "model.ckpt") for run in (folder / "whole", killed))
+        whole, resumed = (
+            torch.load(run / "model.ckpt", weights_only=True) for run in (folder / "whole", killed)
+        )
         differing = [key for key, value in whole.items() if not torch.equal(value, resumed[key])]
     if differing:
         print(f"weights differ: {', '.join(differing)}")

@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "speechbrain_recursive"
-COMMON = {"bars", "errors", "files", "hparams", "merging"}  # top-level modules that anyone may import
+COMMON = {"bars", "errors", "files", "hparams", "merging", "overrides"}  # that anyone may import
 ROOMS = {
     "nn": set(),
     "data": set(),
@@ -25,6 +25,7 @@ ROOMS = {
     "files": set(),
     "hparams": set(),
     "merging": set(),
+    "overrides": set(),
 }
 ENTRY_POINTS = {"__main__", "cli"}
 

@@ -14,7 +14,7 @@ from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
 from speechbrain_recursive import RecursiveEncoder, cycle
 from speechbrain_recursive.__main__ import main
 from speechbrain_recursive.hparams import load, merge
-from speechbrain_recursive.merging import parse_overrides
+from speechbrain_recursive.overrides import parse_overrides
 
 REPOSITORY = Path(__file__).parents[1]
 RECIPES = sorted(REPOSITORY.glob("recipes/*/README.md"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import check_file
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 BINARY = b"mmap lm http://kheafield.com/code"
@@ -61,8 +62,7 @@ def read_unigrams(path: str | Path) -> list[str]:
     UserError
         If there is no such file, it is neither of these, it is cut short, or it contains only unigrams.
     """
-    if not Path(path).is_file():
-        raise UserError(f"no n-gram at {path}")
+    check_file(path, f"no n-gram at {path}")
     with open(path, "rb") as file:
         start = file.read(len(BINARY))
         try:

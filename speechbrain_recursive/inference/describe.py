@@ -10,8 +10,8 @@ from speechbrain_recursive.analysis.cost import (
 )
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load
-from speechbrain_recursive.merging import Overrides, parse_overrides
 from speechbrain_recursive.nn.model import ASRModel
+from speechbrain_recursive.overrides import Overrides, parse_overrides
 
 
 def describe(path: str | Path, overrides: Overrides = None) -> dict[str, Any]:

@@ -67,7 +67,9 @@ def test_errors_and_ngrams_are_of_characters(mini):
 
 
 def test_too_few_tokens_are_one_line_before_training(mini):
-    with pytest.raises(SystemExit, match=r"^error: .*size is 20, .* set size to \d+$"):
+    with pytest.raises(
+        SystemExit, match=r"^error: .*size is 20, .* set size to (\d+), with --tokenizer '{size: \1}'$"
+    ):
         mini("--vocab_size", "20")
 
 

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,8 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from speechbrain_recursive.__main__ import main
+from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.hparams import load
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.training.integrity import MANIFEST, write_manifest
@@ -80,6 +85,80 @@ def test_corrupt_audio_in_a_test_set_unless_it_may_count_as_deletions(refused, m
     lost = [row for row in rows if row["id"] == audio.stem]
     assert len(lost) == 3
     assert all(row["hypothesis"] == "" and len(row["reference"].split()) == words for row in lost)
+
+
+def say(corpus, pattern, words=""):
+    """Give the first utterance of the chapters that match a transcript, by default an empty one."""
+    text = first(corpus, pattern)
+    line, *lines = text.read_text().splitlines()
+    text.write_text("\n".join([f"{line.split()[0]} {words}".rstrip(), *lines]) + "\n")
+    return line.split()[0]
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_an_empty_transcript_counts_its_insertions(mini, own, tmp_path, readable):
+    names = [say(own, f"{split}/*/*/*.trans.txt") for split in ("dev-clean", "test-clean")]
+    for name in [] if readable else names:
+        first(own, f"*/*/*/{name}.flac").write_bytes(b"no audio")
+    run = tmp_path / "run"
+    mini(run, "data_folder", own, "bad_test_audio", "empty", "eval_batch_seconds", 1)
+    rows = json.loads((run / "hypotheses.json").read_text())
+    empty = [row for row in rows if row["id"] == names[1]]
+    assert len(empty) == 3
+    assert all(row["reference"] == "" and (readable or row["hypothesis"] == "") for row in empty)
+    for row in json.loads((run / "report.json").read_text())["results"]:
+        lines = [
+            each for each in rows if (each["decoder"], each["label"]) == (row["decoder"], row["label"])
+        ]
+        assert len(lines) == 2
+        triples = [(each["id"], each["reference"].split(), each["hypothesis"].split()) for each in lines]
+        assert row["wer"] == error_rate(triples).wer
+    assert main(["compare", str(run), str(run)]) == 0
+    assert main(["analyze", "bins", str(run), str(run)]) == 0
+    assert main(["calibrate", str(run)]) == 0
+
+
+@pytest.mark.parametrize("split", ["dev-clean", "test-clean"])
+def test_a_set_of_empty_transcripts_before_training(refused, untrained, own, split):
+    for text in (own / "LibriSpeech" / split).glob("*/*/*.trans.txt"):
+        text.write_text("".join(f"{line.split()[0]}\n" for line in text.read_text().splitlines()))
+    said = refused("data_folder", own, "bad_test_audio", "empty")
+    assert f"all transcripts of {split} are empty" in said
+
+
+def test_a_test_set_that_cannot_be_read_is_all_deletions(mini, own, tmp_path):
+    for audio in (own / "LibriSpeech/test-clean").rglob("*.flac"):
+        audio.write_bytes(b"no audio")
+    mini(tmp_path / "run", "data_folder", own, "bad_test_audio", "empty")
+    rows = json.loads((tmp_path / "run/report.json").read_text())["results"]
+    assert [row["wer"] for row in rows] == [100.0] * len(rows)
+
+
+def test_the_advice_about_letters_works_as_it_is_written(refused, mini, own, tmp_path, capsys):
+    name = say(own, "train-clean-100/*/*/*.trans.txt", 'IT\u2019S "E\u0301T\u00c9"')
+    said = refused("data_folder", own)
+    assert f'{name} has " \u00c9 \u2019, which the alphabet does not contain; correct' in said
+    words = shlex.split(said.partition("give all letters: ")[2])
+    assert words[0] == "--tokenizer"
+    letters = "\"'ABCDEFGHIJKLMNOPQRSTUVWXYZ\u00c9\u2019"
+    for recipe, marks in (("mini", 4), ("larm_mini", 2)):
+        hparams, _ = load(RECIPE / f"hparams/{recipe}.yaml", words, device="meta")
+        assert hparams["tokenizer"].characters == letters
+        assert hparams["n_tokens"] == len(letters) + 1 + marks
+    mini(tmp_path / "run", "data_folder", own, words[0][2:], words[1])
+    assert len(json.loads((tmp_path / "run/tokenizer.json").read_text())["alphabet"]) == len(letters)
+
+
+@pytest.mark.parametrize("wrong", [("characters", 123), ("characters", "'AB"), ("vocab_size", 40)])
+def test_advice_about_the_tokenizer_works_as_it_is_written(refused, untrained, wrong):
+    words = shlex.split(re.search(r"--tokenizer '.*?'", refused(*wrong))[0])
+    given = [f"--{wrong[0]}", str(wrong[1]), *words]
+    assert load(RECIPE / "hparams/mini.yaml", given, device="meta")[0]["tokenizer"]
+
+
+def test_a_value_with_an_equals_sign(refused):
+    said = refused("data_folder", "/x/a=b")
+    assert "looked for /x/a=b/LibriSpeech" in said
 
 
 @pytest.mark.parametrize(
