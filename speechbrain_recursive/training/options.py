@@ -67,7 +67,8 @@ def parse_command_line(argv: list[str]) -> tuple[str, RunOptions, Overrides]:
     overrides |= {key: run_opts[key] for key in sorted(given & merge(hparams_file).keys())}
     check_device(run_opts["device"])
     if not torch.cuda.is_available() and "distributed_backend" not in given:
-        run_opts = replace(run_opts, distributed_backend="gloo")
+        gloo = {"distributed_backend": "gloo", "overridden_args": given | {"distributed_backend"}}
+        run_opts = replace(run_opts, **gloo)  # SpeechBrain's Brain reads what was overridden, no more
     try:
         ddp_init_group(run_opts)
     except ValueError as error:

@@ -3,7 +3,6 @@
 import errno
 import inspect
 import io
-import os
 import shlex
 import signal
 import sys
@@ -19,7 +18,7 @@ from speechbrain.utils.seed import seed_everything
 from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.manifest import summarize
 from speechbrain_recursive.data.tokenizers import load_tokenizer
-from speechbrain_recursive.errors import UserError, one_line
+from speechbrain_recursive.errors import UserError, of_system, one_line
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.hparams import load, load_weights, resolve
 from speechbrain_recursive.merging import parse
@@ -70,7 +69,7 @@ def run(corpus: type, argv: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno not in NO_WRITING:
             raise
-        sys.exit(f"error: {error.filename or 'writing'}: {os.strerror(error.errno)}")
+        sys.exit(f"error: {of_system(error)}")
     except KeyboardInterrupt as error:
         print(str(error) or "stopped", file=sys.stderr)
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
