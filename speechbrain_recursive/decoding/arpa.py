@@ -68,7 +68,7 @@ def read_arpa(path: str | Path) -> Iterator[tuple[int, float, list[bytes], float
     with gzip.open(path) if zipped else open(path, "rb") as file:
         try:
             number, order, counts, seen = 0, 0, [], 0
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(file, 1):  # noqa: B007, the number is used below
                 line = line.strip(SPACES)
                 if order and line and not line.startswith(b"\\"):
                     seen += 1

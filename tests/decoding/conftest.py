@@ -17,7 +17,7 @@ class SlowNgram:
     def word(self, history, word):
         """log10 p(word | history)."""
         if (*history, word) in self.grams:
-            return self.grams[*history, word][0]
+            return self.grams[(*history, word)][0]
         return self.grams.get(history, (0, 0))[1] + self.word(history[1:], word)
 
     def score(self, words, bos=True):

@@ -20,118 +20,155 @@ from speechbrain_recursive.decoding.prefix import Options, PrefixSearch
 needs_flashlight = pytest.mark.skipif(
     beam.flash is None, reason="flashlight-text and kenlm are not installed"
 )
-ENGINES = [
-    "NumPy",
-    pytest.param("flashlight", marks=needs_flashlight),
-]
+UNLIMITED = {"width": 100_000, "threshold": 1e5, "tokens": 100}
 
 
-def engine_of(name, lexicon, arpa, options):
-    if name == "NumPy":
-        return PrefixSearch(lexicon, load_ngram(arpa), options)
+def numpy_search(lexicon, arpa, options):
+    return PrefixSearch(lexicon, load_ngram(arpa), options)
+
+
+def flashlight_search(lexicon, arpa, options):
     return beam.flash.FlashlightSearch(lexicon, arpa, options)
 
 
-def read(arpa):
-    """{words: (log10 probability, log10 back-off)} of an ARPA file."""
-    rows = [line.split("\t") for line in arpa.read_text(encoding="utf-8").split("\n") if "\t" in line]
-    return {tuple(row[1].split(" ")): (float(row[0]), float([*row, 0][2])) for row in rows}
+def log_softmax(logits):
+    return (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
 
 
-def walk(grams, history, word):
-    """log10 p(word | history), as the ARPA format defines it."""
-    if (*history, word) in grams:
-        return grams[*history, word][0]
-    return grams.get(history, (0, 0))[1] + walk(grams, history[1:], word)
-
-
-def sentence_score(grams, words):
-    """log10 probability of a sentence with its end."""
-    order = max(map(len, grams))
-    text = ("<s>", *words, "</s>")
-    return sum(walk(grams, text[max(0, i - order + 1) : i], text[i]) for i in range(1, len(text)))
-
-
-def splits(tokens, spellings):
-    """All sequences of words, as indices, that tokens are the spelling of."""
-    if not tokens:
+def splits(labels, spellings):
+    """All sequences of words, as indices, whose spelling is these labels."""
+    if not labels:
         yield ()
     for word, spelling in enumerate(spellings):
-        if tokens[: len(spelling)] == spelling:
-            for rest in splits(tokens[len(spelling) :], spellings):
-                yield (word, *rest)
+        if labels[: len(spelling)] == spelling:
+            yield from ((word, *rest) for rest in splits(labels[len(spelling) :], spellings))
 
 
-def every_sentence(log_probs, lexicon, arpa, options):
-    """Score of each sequence of words that some path of labels spells, by enumeration of all paths."""
-    mass, grams = defaultdict(lambda: -math.inf), read(arpa)
+def readings(labels, lexicon):
+    """All sequences of words that a path's labels may stand for."""
+    if not lexicon.boundary:
+        return splits(labels, lexicon.spellings)
+    runs = itertools.groupby(labels, lambda label: label in lexicon.boundary)
+    words = [[*run, *lexicon.boundary] for bar, run in runs if not bar]
+    return itertools.product(*([w for w, s in enumerate(lexicon.spellings) if s == x] for x in words))
+
+
+def every_sentence(log_probs, lexicon, ngram, options):
+    """Score of each sequence of words, by enumeration of all paths of labels."""
+    mass = defaultdict(lambda: -math.inf)
     for path in itertools.product(range(lexicon.size), repeat=len(log_probs)):
-        labels = [label for label, _ in itertools.groupby(path) if label != lexicon.blank]
-        mass[tuple(labels)] = np.logaddexp(
-            mass[tuple(labels)], sum(log_probs[t, label] for t, label in enumerate(path))
-        )
-    found = defaultdict(lambda: -math.inf)
+        labels = tuple(label for label, _ in itertools.groupby(path) if label != lexicon.blank)
+        score = sum(row[label] for row, label in zip(log_probs.tolist(), path, strict=True))
+        mass[labels] = np.logaddexp(mass[labels], score)
+    scores = defaultdict(lambda: -math.inf)
     for labels, log_prob in mass.items():
-        if lexicon.boundary:
-            parts = [
-                list(part)
-                for bar, part in itertools.groupby(labels, lambda label: label in lexicon.boundary)
-                if not bar
-            ]
-            options_of = [
-                [w for w, s in enumerate(lexicon.spellings) if s[:-1] == part] for part in parts
-            ]
-            sequences = itertools.product(*options_of)
-        else:
-            sequences = splits(list(labels), lexicon.spellings)
-        for words in sequences:
-            found[words] = np.logaddexp(found[words], log_prob)
-    return {
-        words: log_prob
-        + options.weight * math.log(10) * sentence_score(grams, [lexicon.words[w] for w in words])
-        + options.bonus * len(words)
-        for words, log_prob in found.items()
-    }
+        for words in readings([*labels], lexicon):
+            scores[words] = np.logaddexp(scores[words], log_prob)
+    for words in scores:
+        log_prob = math.log(10) * ngram.score([lexicon.words[word] for word in words])
+        scores[words] += options.weight * log_prob + options.bonus * len(words)
+    return scores
 
 
-class Pieces(SimpleNamespace):
-    """A tokenizer without boundary whose units are the letters of its pieces."""
+class Letters(SimpleNamespace):
+    """A tokenizer without boundary whose words have several tokens."""
 
     def encode(self, word):
         return [self.pieces.index(letter) for letter in word]
 
 
-LETTERS = Pieces(pieces=["<blank>", "<unk>", "A", "B", "C"], blank=0, unk=1)
-
-
-def random_case(seed, boundary):
-    """A random text, posteriors [T, V], lexicon and options."""
-    rng = random.Random(seed)
-    words = [
-        "".join(rng.choices("ABC"[: 2 + boundary], k=rng.randint(1, 3)))
-        for _ in range(rng.randint(2, 5))
-    ]
-    text = [" ".join(rng.choices(words, k=rng.randint(1, 4))) for _ in range(rng.randint(2, 8))]
-    tokenizer = CharacterTokenizer("ABC", seq2seq=False) if boundary else LETTERS
-    frames = rng.randint(1, 6)
-    noise = np.random.default_rng(seed).normal(
-        scale=rng.choice([0.5, 2.0, 5.0]), size=(frames, len(tokenizer.pieces))
-    )
-    log_probs = noise - np.logaddexp.reduce(noise, axis=1, keepdims=True)
-    options = Options(100_000, rng.choice([0.0, 0.5, 1.3]), rng.choice([-1.0, 0.0, 1.0, 4.0]), 1e5)
-    return text, tokenizer, log_probs.astype(np.float32), options
+TOKENIZERS = {
+    "boundary": CharacterTokenizer("AB", seq2seq=False),
+    "boundary and marks": CharacterTokenizer("AB"),
+    "no boundary": Letters(pieces=["<blank>", "<unk>", "A", "B"], blank=0, unk=1),
+    "characters": CharacterTokenizer("ABC", seq2seq=False, boundary=False),
+}
 
 
 @pytest.mark.parametrize(
-    ("engine", "boundary"),
-    [("NumPy", True), ("NumPy", False), pytest.param("flashlight", True, marks=needs_flashlight)],
+    ("search", "kind"),
+    [
+        *((numpy_search, kind) for kind in TOKENIZERS),
+        *(
+            pytest.param(flashlight_search, kind, marks=needs_flashlight)
+            for kind in ("boundary", "boundary and marks")
+        ),
+    ],
 )
 @pytest.mark.parametrize("seed", range(40))
-def test_an_unlimited_beam_finds_the_best_of_all_sentences(seed, boundary, engine, tmp_path):
-    text, tokenizer, log_probs, options = random_case(seed, boundary)
+def test_an_unlimited_beam_finds_the_best_of_all_sentences(seed, kind, search, tmp_path, slow_ngram):
+    rng, tokenizer = random.Random(seed), TOKENIZERS[kind]
+    longest, letters = (1, "ABC") if kind == "characters" else (3, "AB")
+    words = ["".join(rng.choices(letters, k=rng.randint(1, longest))) for _ in range(5)]
+    text = [" ".join(rng.choices(words, k=rng.randint(1, 4))) for _ in range(rng.randint(2, 8))]
     arpa = estimate_ngram(text, tmp_path / "lm.arpa", order=2 + seed % 3)
     lexicon = Lexicon(tokenizer, arpa)
-    words, score = engine_of(engine, lexicon, arpa, options)(lexicon.frames(log_probs))
-    scores = every_sentence(log_probs.astype(float), lexicon, arpa, options)
+    shape = rng.randint(1, 4 if kind == "boundary and marks" else 6), lexicon.size
+    noise = np.random.default_rng(seed).normal(scale=rng.choice([0.5, 2.0, 5.0]), size=shape)
+    log_probs = log_softmax(noise)
+    weight, bonus = rng.choice([-0.3, 0.0, 0.5, 1.3]), rng.choice([-1.0, 0.0, 1.0, 4.0])
+    options = Options(weight=weight, bonus=bonus, **UNLIMITED)
+    found, score = search(lexicon, arpa, options)(lexicon.frames(log_probs))
+    scores = every_sentence(log_probs, lexicon, slow_ngram(arpa), options)
     assert score == pytest.approx(max(scores.values()), abs=1e-5)
-    assert scores[tuple(words)] == pytest.approx(score, abs=1e-5)
+    assert scores[tuple(found)] == pytest.approx(score, abs=1e-5)
+
+
+def test_two_readings_of_the_same_tokens_are_two_sentences(tmp_path):
+    arpa = estimate_ngram(["A B", "AB"], tmp_path / "lm.arpa", order=2)
+    lexicon = Lexicon(TOKENIZERS["no boundary"], arpa)
+    for bonus, words in ((5.0, ["A", "B"]), (-5.0, ["AB"])):
+        search = numpy_search(lexicon, arpa, Options(weight=1.0, bonus=bonus, **UNLIMITED))
+        found, _ = search(log_softmax(20 * np.eye(4)[[2, 3]]))
+        assert [lexicon.words[word] for word in found] == words
+
+
+def spoken(tokens, size, rng, confused=0.1, peak=7.0, noise=1.5):
+    """Posteriors [T, V] that look trained: some frames for each token, blanks between them."""
+    frames = []
+    for token in tokens:
+        frames += [0] * rng.integers(frames[-1:] == [token], 3) + [token] * rng.integers(1, 4)
+    logits = noise * rng.normal(size=(len(frames), size))
+    logits[np.arange(len(frames)), frames] += peak
+    rivals = np.flatnonzero(rng.random(len(frames)) < confused)
+    logits[rivals, rng.integers(2, size, len(rivals))] += peak
+    return log_softmax(logits)
+
+
+@needs_flashlight
+@pytest.mark.parametrize(
+    ("width", "threshold", "weight", "bonus"),
+    [(100, 10.0, 0.5, 1.0), (20, 15.0, 1.0, 0.0), (5, 10.0, 0.5, 1.0), (100, 5.0, 1.5, -2.0)],
+)
+def test_the_engines_agree_at_every_width(width, threshold, weight, bonus, tmp_path):
+    text = sentences(400, seed=0)
+    arpa = estimate_ngram(text[40:], tmp_path / "lm.arpa", order=4)
+    tokenizer = CharacterTokenizer.from_texts(text, seq2seq=False)
+    lexicon, options = Lexicon(tokenizer, arpa), Options(width, weight, bonus, threshold)
+    theirs, ours = (make(lexicon, arpa, options) for make in (flashlight_search, numpy_search))
+    rng = np.random.default_rng(0)
+    for sentence in text[:40]:
+        frames = lexicon.frames(spoken(tokenizer.encode(sentence), lexicon.size, rng))
+        (their_words, their_score), (our_words, our_score) = theirs(frames), ours(frames)
+        assert our_words == their_words
+        assert our_score == pytest.approx(their_score, abs=1e-5, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["subwords", "characters"])
+def test_what_was_said_comes_out_without_a_boundary(kind, tmp_path):
+    text = sentences(400, seed=0)
+    if kind == "subwords":
+        tokenizer = SentencePieceTokenizer.from_texts(text, vocab_size=60, seq2seq=False)
+        units = text
+    else:
+        tokenizer = CharacterTokenizer.from_texts(text, seq2seq=False, boundary=False)
+        units = [" ".join(line.replace(" ", "")) for line in text]
+    arpa = estimate_ngram(units, tmp_path / "lm.arpa", order=3)
+    lexicon = Lexicon(tokenizer, arpa)
+    search = numpy_search(lexicon, arpa, Options(100, 0.5, 1.0, 10.0))
+    rng = np.random.default_rng(0)
+    for said in units[:20]:
+        words, _ = search(
+            lexicon.frames(spoken(tokenizer.encode(said), lexicon.size, rng, confused=0.0, peak=10.0))
+        )
+        assert " ".join(lexicon.words[word] for word in words) == said
