@@ -73,7 +73,7 @@ class PrefixSearch:
         self.ngram, self.options, self.blank, self.size = ngram, options, lexicon.blank, lexicon.size
         self.words, self.end = ngram.ids(lexicon.words), ngram.ids([EOS])
         starts = np.full(len(self.words), ngram.start)
-        self._build(lexicon, ngram.score(starts, self.words)[0])
+        self._build(lexicon, ngram.score(starts, self.words)[0].tolist())
 
     def _build(self, lexicon, scores):
         """Make the trie: arrays of the arcs, sorted by the node that they leave."""
