@@ -1,4 +1,4 @@
-"""Imports run one way, in no circle, and schedule and depth stay free of torch."""
+"""Imports run one way, in no circle; schedule, depth and the n-gram search stay free of torch."""
 
 import ast
 import re
@@ -104,6 +104,14 @@ def test_depth_as_data_imports_no_torch(module):
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
     names = imports(f"speechbrain_recursive.nn.{module}", PACKAGE / "nn" / f"{module}.py")
     assert not {name for name in names if name.split(".")[0] == "torch"}
+
+
+@pytest.mark.parametrize("module", ["arpa", "lexicon", "lm", "ngram", "prefix"])
+def test_the_ngram_search_imports_neither_torch_nor_speechbrain(module):
+    code = f"import sys, speechbrain_recursive.decoding.{module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not {"torch", "speechbrain", "kenlm", "flashlight"} & set(done.stdout.split())
 
 
 def test_recipes_hold_no_logic():

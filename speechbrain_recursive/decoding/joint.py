@@ -5,11 +5,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from speechbrain.decoders.scorer import CTCScorer, KenLMScorer, ScorerBuilder, TransformerLMScorer
+from speechbrain.decoders.scorer import CTCScorer, ScorerBuilder, TransformerLMScorer
 from speechbrain.decoders.seq2seq import S2STransformerBeamSearcher
 
 from speechbrain_recursive.decoding.decoder import Decode, Decoder, Setting
 from speechbrain_recursive.decoding.ngram import check_order, estimate_ngram
+from speechbrain_recursive.decoding.scorer import KenLMScorer
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.request import Request
 
@@ -89,7 +90,7 @@ class JointBeam(Decoder):
         Weight of ``lm``.
     ngram_weight : float
         Weight of an n-gram over tokens. If positive, the n-gram is estimated from the training
-        transcripts and written to ``tokens.arpa`` in the results folder.
+        transcripts and written to the results folder, for example to ``tokens6.arpa`` at order 6.
     ngram_order : int
         Length in tokens of its longest n-gram, 2 to 6.
     max_decode_ratio : float
@@ -153,10 +154,11 @@ class JointBeam(Decoder):
             weights["ctc"] = self.ctc_weight
         if self.ngram_weight > 0:
             text = (" ".join(pieces[i] for i in tokenizer.encode(line)) for line in setting.text())
-            arpa = estimate_ngram(text, setting.folder / "tokens.arpa", self.ngram_order)
+            arpa = setting.folder / f"tokens{self.ngram_order}.arpa"
+            estimate_ngram(text, arpa, self.ngram_order)
             # Blank, bos, eos and unk stand before the pieces of text.
             names = ["<unk>", "<s>", "</s>", "<unk>", *pieces[tokenizer.unk + 1 :]]
-            part.append(KenLMScorer(str(arpa), len(pieces), names))
+            part.append(KenLMScorer(arpa, names))
             weights["kenlm"] = self.ngram_weight
         searcher = RowwiseSearcher(
             blank_index=tokenizer.blank,
