@@ -24,6 +24,7 @@ REDUCED = {
     "n_mels": 8,
     "num_workers": 0,
     "max_batch_seconds": 8,
+    "grad_accumulation_factor": 1,
     "max_batch_tokens": 200,
     "number_of_steps": 2,
     "num_decoder_layers": 1,
