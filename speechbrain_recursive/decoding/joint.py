@@ -97,7 +97,7 @@ class JointBeam(Decoder):
     candidates : float
         How many tokens CTC and the n-gram score for each hypothesis, as a multiple of ``beam_size``.
     temperature : float
-        Divides the logits of the attention decoder and of ``lm``, above 0; above 1, both are less certain.
+        Divides the logits of the attention decoder and of ``lm``; above 0.
 
     Raises
     ------

@@ -46,8 +46,8 @@ class ASR(Task):
     teachers : mapping of str to Teacher, optional
         What objectives may ask, by name.
     wav_augment : callable, optional
-        From waveforms [B, S] and relative lengths [B] to others, in training; SpeechBrain's ``Augmenter``
-        is one. Loop policies see the durations that result.
+        From waveforms [B, S] and relative lengths [B] to others, in training, such as SpeechBrain's
+        ``Augmenter``. Loop policies see the durations that result.
     fea_augment : callable, optional
         SpeechBrain's ``Augmenter``, on features in training.
     dynamic_chunks : callable, optional

@@ -1,4 +1,4 @@
-"""Augmentation in training: speeds of waveforms, masks of features; SpeechBrain's parts where they fit."""
+"""Augmentation in training: speeds of waveforms and masks of features, by SpeechBrain's parts."""
 
 from collections.abc import Sequence
 
