@@ -1,6 +1,6 @@
 """Compare our CTC beam search with SpeechBrain's ``CTCBeamSearcher``: same input, n-gram and weights.
 
-    python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini
+    python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini/1234
     python benchmarks/beam_search.py          # synthetic log-posteriors, no model needed
 
 The two decode the whole set alternately. Settings that they do not share keep their defaults. Needs
