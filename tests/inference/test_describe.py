@@ -64,7 +64,9 @@ def test_recomputation_shows_in_the_memory(facts):
 def test_the_memory_of_a_training_is_that_of_its_own_batches(facts):
     plain = facts("mini.yaml", "--max_batch_seconds", "40")["training"]
     assert (plain["seconds"], plain["batches_per_step"]) == (32, 1)
-    twice = facts("mini.yaml", "--max_batch_seconds", "70", "--grad_accumulation_factor", "3")["training"]
+    twice = facts("mini.yaml", "--max_batch_seconds", "70", "--grad_accumulation_factor", "3")[
+        "training"
+    ]
     assert (twice["seconds"], twice["batches_per_step"]) == (64, 3)
     assert twice["activation_bytes"] == pytest.approx(2 * plain["activation_bytes"], rel=0.01)
     assert facts("mini.yaml", "--max_batch_seconds", "70", "--max_batch_examples", "2")["training"] == {

@@ -78,6 +78,11 @@ def test_it_is_built_at_full_size(path):
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=named)
+def test_seeds_have_folders_of_their_own(path):
+    assert merge(path)["output_folder"].value == f"results/{path.stem}/<seed>"
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=named)
 def test_it_trains_and_reports(path, corpora, run_recipe, tmp_path):
     recipe = path.parents[1].name
     given = {"data_folder": corpora[recipe], "output_folder": tmp_path, **small(path)}
