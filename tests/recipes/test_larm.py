@@ -37,7 +37,7 @@ ABLATIONS = [
     {"feedback": "none"},
     {"learn_gains": False},
     {"clock": False},
-    {"final_norm": False},
+    {"final_norm": True},
     *({"interval": interval} for interval in (1, 2, 3, 6, 12)),
     *({"loops": loops} for loops in (4, 8, 16, 20, 24)),
     {"n_recurrent": 6, "loops": 8},
