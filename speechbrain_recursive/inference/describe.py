@@ -65,8 +65,7 @@ def _training(hparams):
     return {
         "seconds": utterances * LONG,
         "activation_bytes": training_step_activation_bytes(model, LONG, utterances),
-        "state_bytes": 16
-        * sum(parameter.numel() for parameter in hparams["modules"]["model"].parameters()),
+        "state_bytes": 16 * count_parameters(model.parts())["total"],
         "batches_per_step": hparams["grad_accumulation_factor"],
     }
 

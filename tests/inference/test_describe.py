@@ -76,7 +76,7 @@ def test_the_memory_of_a_training_is_that_of_its_own_batches(facts):
     assert facts("mini.yaml")["training"]["seconds"] == 16, "a batch has an utterance at least"
 
 
-def test_the_state_of_a_training_counts_the_parameters_of_teachers_and_objectives_not(facts):
+def test_the_state_of_a_training_is_four_numbers_for_each_parameter(facts):
     found = facts("mini.yaml")
     assert found["training"]["state_bytes"] == 16 * found["parameters"]["total"]
 
