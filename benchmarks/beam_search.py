@@ -1,6 +1,6 @@
 """Compare both engines of our CTC beam search and SpeechBrain's ``CTCBeamSearcher`` on the same input.
 
-    python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini
+    python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini/1234
     python benchmarks/beam_search.py          # synthetic log-posteriors, no model needed
 
 Each two decode the whole set alternately. Settings that they do not share keep their defaults. The

@@ -35,6 +35,8 @@ OPTIONS = {
     "max_batch_seconds": 8,
     "eval_loops": "[3]",
     "decoders": "{joint: {beam_size: 2}}",
+    "speed_perturb": "!new:speechbrain_recursive.training.augment.UtteranceSpeeds"
+    " {orig_freq: 16000, speeds: [95, 100, 105]}",
     "number_of_steps": STEPS,
     "grad_accumulation_factor": ACCUMULATION,
     "ckpt_interval_minutes": 0,

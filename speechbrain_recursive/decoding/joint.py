@@ -97,6 +97,8 @@ class JointBeam(Decoder):
         Longest hypothesis in tokens per encoder frame, above 0 and up to 1.
     candidates : float
         How many tokens CTC and the n-gram score for each hypothesis, as a multiple of ``beam_size``.
+    temperature : float
+        Divides the logits of the attention decoder and of ``lm``; above 0.
 
     Raises
     ------
@@ -120,6 +122,7 @@ class JointBeam(Decoder):
     ngram_order: int = 6
     max_decode_ratio: float = 1.0
     candidates: float = 1.5
+    temperature: float = 1.0
 
     def __post_init__(self):
         check_order(self.ngram_order, least=2)
@@ -127,6 +130,8 @@ class JointBeam(Decoder):
             raise UserError(f"ctc_weight {self.ctc_weight}: must be at least 0 and below 1")
         if not 0 < self.max_decode_ratio <= 1:
             raise UserError(f"max_decode_ratio {self.max_decode_ratio}: must be above 0 and at most 1")
+        if self.temperature <= 0:
+            raise UserError(f"temperature {self.temperature}: must be above 0")
 
     def check(self, setting: Setting) -> None:
         """Check heads, tokens and language model; see :meth:`Decoder.check`."""
@@ -147,7 +152,7 @@ class JointBeam(Decoder):
         tokenizer, heads, pieces = setting.tokenizer, setting.model.heads, setting.tokenizer.pieces
         full, part, weights = [], [], {}
         if self.lm is not None:
-            full.append(TransformerLMScorer(setting.load_lm(self.lm)))
+            full.append(TransformerLMScorer(setting.load_lm(self.lm), self.temperature))
             weights["transformerlm"] = self.lm_weight
         if self.ctc_weight > 0:
             part.append(CTCScorer(heads["ctc"].linear, tokenizer.blank, tokenizer.eos))
@@ -168,6 +173,7 @@ class JointBeam(Decoder):
             min_decode_ratio=0.0,
             max_decode_ratio=self.max_decode_ratio,
             beam_size=self.beam_size,
+            temperature=self.temperature,
             using_eos_threshold=False,
             scorer=ScorerBuilder(weights, full, part, self.candidates) if weights else None,
         )

@@ -45,6 +45,9 @@ class ASR(Task):
         The schedule as it is by default.
     teachers : mapping of str to Teacher, optional
         What objectives may ask, by name.
+    wav_augment : callable, optional
+        From waveforms [B, S] and relative lengths [B] to others, in training, such as SpeechBrain's
+        ``Augmenter``. Loop policies see the durations that result.
     fea_augment : callable, optional
         SpeechBrain's ``Augmenter``, on features in training.
     dynamic_chunks : callable, optional
@@ -63,6 +66,7 @@ class ASR(Task):
     eval_loops: Sequence[Any] = ()
     loop_policy: LoopPolicy | None = None
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
+    wav_augment: Callable | None = None
     fea_augment: Callable | None = None
     dynamic_chunks: Callable | None = None
     compile_layers: bool = False
@@ -104,9 +108,11 @@ class ASR(Task):
         return {"audio seconds": sum(durations(batch.sig, self.model.sample_rate))}
 
     def forward(self, batch, training):
-        """Run model and teachers: in training at the policy's depth, on augmented features."""
+        """Run model and teachers: in training at the policy's depth, on augmented speech."""
         model, brain = self.model, self.brain
-        seconds, batch = durations(batch.sig, model.sample_rate), batch.to(brain.device)
+        batch = batch.to(brain.device)
+        signals = self.wav_augment(*batch.sig) if training and self.wav_augment else batch.sig
+        seconds = durations(signals, model.sample_rate)
         if training:
             depth = self.policy(model.schedule, brain.optimizer_step, brain.total_steps, seconds)
         else:
@@ -115,7 +121,7 @@ class ASR(Task):
         request = brain.hparams.objective.needs(depth) | read
         targets = {} if self.tokenizer.bos is None else {"tokens_bos": batch.tokens_bos.data}
         outputs = model(
-            *batch.sig,
+            *signals,
             targets,
             depth,
             request,

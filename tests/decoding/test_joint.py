@@ -1,5 +1,6 @@
 """The joint search: independent rows, limits, fusion, and its score against an exhaustive search."""
 
+import copy
 import itertools
 import math
 from types import SimpleNamespace
@@ -171,6 +172,24 @@ def test_a_wide_beam_finds_the_best_of_all_hypotheses(
                 score += ngram_weight * ngram_score(ngram, tokenizer, tokens)
             scores[tuple(tokens)] = score / (length + 1)
     assert tuple(joint(encoded, torch.tensor([2]))[0]) == max(scores, key=scores.get)
+
+
+def test_a_temperature_divides_the_logits_of_decoder_and_lm(tokenizer, lm, batch):
+    model = model_of(tokenizer)
+
+    def found(temperature):
+        setting = setting_of(model, tokenizer, lm=lm)
+        options = {"beam_size": 8, "lm": "lm", "lm_weight": 1.0, "temperature": temperature}
+        return joint_of(setting, **options)(*batch)
+
+    plain, softer = found(1.0), found(4.0)
+    assert softer != plain
+    model, lm = copy.deepcopy(model), copy.deepcopy(lm)
+    with torch.no_grad():
+        for linear in (model.heads["seq2seq"].linear, lm.output_proj.layers[-1]):
+            for parameter in linear.parameters():
+                parameter.div_(4.0)
+    assert found(1.0) == softer
 
 
 def test_an_empty_hypothesis_is_an_empty_list(tokenizer):

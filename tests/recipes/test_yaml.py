@@ -24,6 +24,7 @@ REDUCED = {
     "n_mels": 8,
     "num_workers": 0,
     "max_batch_seconds": 8,
+    "grad_accumulation_factor": 1,
     "max_batch_tokens": 200,
     "number_of_steps": 2,
     "num_decoder_layers": 1,
@@ -74,6 +75,11 @@ def test_it_is_built_at_full_size(path):
     assert parameters
     assert all(parameter.is_meta for parameter in parameters)
     assert set(hparams["modules"]) == {"model"}
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=named)
+def test_seeds_have_folders_of_their_own(path):
+    assert merge(path)["output_folder"].value == f"results/{path.stem}/<seed>"
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=named)
