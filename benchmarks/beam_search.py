@@ -1,6 +1,6 @@
 """Compare our CTC beam search with SpeechBrain's ``CTCBeamSearcher``: same input, n-gram and weights.
 
-    python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini
+    python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini/1234
     python benchmarks/beam_search.py          # synthetic log-posteriors, no model needed
 
 The two decode the whole set alternately. Settings that they do not share keep their defaults. Needs
@@ -25,7 +25,8 @@ from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.beam import NgramBeam
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.decoding.ngram import estimate_ngram
-from speechbrain_recursive.inference.opening import open_asr
+from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.nn.model import ASRModel
 
 
 @torch.no_grad()
@@ -43,7 +44,7 @@ def load_log_probs(folder):
         Utterances with id (str), log_probs [T, V] and reference (str); tokenizer; n-gram file.
     """
     folder = Path(folder)
-    model, hparams = open_asr(folder)
+    model, hparams = load_trained(folder, ASRModel)
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     manifest = folder / "manifests" / f"{hparams['corpus'].test_splits[0]}.csv"
     utterances = []
