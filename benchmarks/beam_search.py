@@ -25,7 +25,8 @@ from speechbrain_recursive.data.characters import CharacterTokenizer
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
 from speechbrain_recursive.data.grammar import sentences
 from speechbrain_recursive.data.tokenizers import load_tokenizer
-from speechbrain_recursive.decoding.beam import NgramBeam, flash
+from speechbrain_recursive.decoding import flash
+from speechbrain_recursive.decoding.beam import NgramBeam
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.decoding.lexicon import Lexicon
 from speechbrain_recursive.decoding.lm import load_ngram
@@ -128,7 +129,7 @@ def searches(tokenizer, arpa, options):
         )
 
     found = {"NumPy": ours(PrefixSearch(lexicon, load_ngram(arpa), options))}
-    if flash is not None and lexicon.boundary:
+    if flash.ENGINE and lexicon.boundary:
         found["flashlight-text"] = ours(flash.FlashlightSearch(lexicon, arpa, options))
     if find_spec("kenlm") and find_spec("pygtrie"):
         stock = CTCBeamSearcher(

@@ -7,6 +7,7 @@ from typing import Any
 
 from speechbrain.utils.logger import get_logger
 
+from speechbrain_recursive.decoding import flash
 from speechbrain_recursive.decoding.arpa import is_binary
 from speechbrain_recursive.decoding.decoder import Decode, Decoder, Setting
 from speechbrain_recursive.decoding.lexicon import Lexicon, read_lexicon
@@ -14,11 +15,6 @@ from speechbrain_recursive.decoding.lm import import_kenlm, load_ngram
 from speechbrain_recursive.decoding.ngram import check_order, estimate_ngram
 from speechbrain_recursive.decoding.prefix import Options, PrefixSearch
 from speechbrain_recursive.nn.request import Outputs
-
-try:
-    from speechbrain_recursive.decoding import flash
-except ImportError:  # flashlight-text has no wheels for this Python, or kenlm did not compile
-    flash = None
 
 logger = get_logger(__name__)
 
@@ -113,7 +109,7 @@ class LexiconSearch:
 
     def __init__(self, tokenizer: Any, ngram: str | Path, options: Options):
         self._lexicon = Lexicon(tokenizer, ngram)
-        if flash is not None and self._lexicon.boundary:
+        if flash.ENGINE and self._lexicon.boundary:
             self.engine = flash.ENGINE
             self._engine = flash.FlashlightSearch(self._lexicon, ngram, options)
         else:

@@ -5,15 +5,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from flashlight.lib.text import decoder as flashlight
-from flashlight.lib.text.decoder.kenlm import KenLM
-from flashlight.lib.text.dictionary import Dictionary
 
 from speechbrain_recursive.decoding.lexicon import Lexicon
 from speechbrain_recursive.decoding.prefix import Options
 from speechbrain_recursive.errors import UserError
 
-ENGINE = f"flashlight-text {version('flashlight-text')} with KenLM"
+try:
+    from flashlight.lib.text import decoder as flashlight
+    from flashlight.lib.text.decoder.kenlm import KenLM
+    from flashlight.lib.text.dictionary import Dictionary
+except ImportError:  # flashlight-text has no wheels for this Python, or kenlm did not compile
+    ENGINE = None
+else:
+    ENGINE = f"flashlight-text {version('flashlight-text')} with KenLM"
 
 
 class FlashlightSearch:

@@ -22,7 +22,7 @@ def test_compares_what_is_installed(bench, tmp_path, capsys):
 
 
 def test_runs_where_only_numpy_is(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "flash", None)
+    monkeypatch.setattr(bench.flash, "ENGINE", None)
     monkeypatch.setattr(bench, "find_spec", lambda name: None)
     ratios, wer = bench.compare(*bench.synthetic(2, tmp_path), width=5, pairs=6)
     assert (ratios, wer.keys()) == ({}, {"greedy", "NumPy"})

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from speechbrain_recursive.data.tokenizers import CharacterTokenizer, SentencePieceTokenizer
-from speechbrain_recursive.decoding import beam as beam_module
+from speechbrain_recursive.decoding import flash
 from speechbrain_recursive.decoding.arpa import BINARY
 from speechbrain_recursive.decoding.beam import NgramBeam
 from speechbrain_recursive.decoding.decoder import Setting
@@ -19,7 +19,7 @@ from speechbrain_recursive.decoding.ngram import estimate_ngram
 from speechbrain_recursive.errors import UserError
 
 needs_flashlight = pytest.mark.skipif(
-    beam_module.flash is None, reason="flashlight-text and kenlm are not installed"
+    not flash.ENGINE, reason="flashlight-text and kenlm are not installed"
 )
 SENTENCES = ["A B", "AB A", "BB A", "B AB", "A", "BAB B"]
 
@@ -31,7 +31,7 @@ def engine(request):
     """Whether flashlight-text can be imported."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "NumPy":
-            patch.setattr(beam_module, "flash", None)
+            patch.setattr(flash, "ENGINE", None)
         yield request.param
 
 

@@ -11,14 +11,14 @@ import pytest
 
 from speechbrain_recursive.data.grammar import sentences
 from speechbrain_recursive.data.tokenizers import CharacterTokenizer, SentencePieceTokenizer
-from speechbrain_recursive.decoding import beam
+from speechbrain_recursive.decoding import flash
 from speechbrain_recursive.decoding.lexicon import Lexicon
 from speechbrain_recursive.decoding.lm import load_ngram
 from speechbrain_recursive.decoding.ngram import estimate_ngram
 from speechbrain_recursive.decoding.prefix import Options, PrefixSearch
 
 needs_flashlight = pytest.mark.skipif(
-    beam.flash is None, reason="flashlight-text and kenlm are not installed"
+    not flash.ENGINE, reason="flashlight-text and kenlm are not installed"
 )
 UNLIMITED = {"width": 100_000, "threshold": 1e5, "tokens": 100}
 
@@ -28,7 +28,7 @@ def numpy_search(lexicon, arpa, options):
 
 
 def flashlight_search(lexicon, arpa, options):
-    return beam.flash.FlashlightSearch(lexicon, arpa, options)
+    return flash.FlashlightSearch(lexicon, arpa, options)
 
 
 def log_softmax(logits):
