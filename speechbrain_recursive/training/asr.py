@@ -154,11 +154,12 @@ class ASR(Task):
         }
         of_batch = partial(self.policy.at_inference, schedule)
         points[self.policy.label(schedule)] = Point(Depth(schedule), of_batch, True, True)
+        decoders = {name: (each, each.build(self.setting)) for name, each in self.decoders.items()}
         found = evaluate(
             model,
             loaders,
             points,
-            {name: (each, each.build(self.setting)) for name, each in self.decoders.items()},
+            decoders,
             self.dev_decoder,
             self._triples,
             metric=self.corpus.metric,
@@ -170,6 +171,9 @@ class ASR(Task):
             "parameters": count_parameters(model.parts()),
             "multiply_adds_per_second": {
                 name: multiply_adds_per_second(model, point.depth) for name, point in points.items()
+            },
+            "engines": {
+                n: decode.engine for n, (_, decode) in decoders.items() if hasattr(decode, "engine")
             },
             **self.about_run(command),
         }

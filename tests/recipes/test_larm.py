@@ -165,12 +165,12 @@ def test_checkpoints_of_a_block_that_the_schedule_lacks(larm, tmp_path):
         larm(tmp_path / "run", recipe=recipe)
 
 
-def test_loops_beyond_the_table_of_depths(larm, tmp_path):
+def test_loops_beyond_the_table_of_depths(larm, librispeech, tmp_path):
     with pytest.raises(SystemExit, match=r"error: eval_loops: loop 7 .*table was made for 6 loops"):
         larm(tmp_path, depth_conditioning="embedding")
     larm(tmp_path, depth_conditioning="embedding", eval_loops=[6])
     with pytest.raises(UserError, match="--loops 7: loop 7 has no depth embedding"):
-        Transcriber(tmp_path)(next(tmp_path.parent.rglob("*.flac")), loops=7)
+        Transcriber(tmp_path)(next(librispeech.rglob("*.flac")), loops=7)
 
 
 def test_unknown_options_are_named(larm, tmp_path):
