@@ -11,7 +11,9 @@ setup: $(INSTALLED)
 $(INSTALLED): setup.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --only-binary :all: --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --only-binary flashlight-text --editable '.[ngram]' >/dev/null 2>&1 \
+		|| echo "n-gram beam search will run in NumPy: flashlight-text and kenlm cannot be installed here"
 	touch $@
 
 # The main job: synthesize a corpus, train, decode at every loop count, report.
@@ -35,3 +37,4 @@ bench: setup
 	$(BIN)/python benchmarks/larm.py
 	$(BIN)/python benchmarks/larm.py --compile
 	$(BIN)/python benchmarks/beam_search.py
+	$(BIN)/python benchmarks/side_by_side.py

@@ -25,8 +25,6 @@ setup(
         "hyperpyyaml>=1.2.2",
         "sentencepiece>=0.2",
         "soundfile>=0.12",
-        "flashlight-text>=0.0.7",
-        "kenlm>=0.3",
         "espeakng-loader>=0.2.4",
         "matplotlib>=3.7",
         "numpy",
@@ -36,6 +34,7 @@ setup(
         "tqdm",
     ],
     extras_require={
+        "ngram": ["flashlight-text>=0.0.7", "kenlm>=0.3"],  # C++ for what otherwise runs in NumPy
         "ssl": ["transformers>=4.40"],
         "export": ["onnx", "onnxruntime"],
         "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint", "pygtrie", "transformers>=4.40"],

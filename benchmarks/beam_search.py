@@ -1,17 +1,20 @@
-"""Compare our CTC beam search with SpeechBrain's ``CTCBeamSearcher``: same input, n-gram and weights.
+"""Compare both engines of our CTC beam search and SpeechBrain's ``CTCBeamSearcher`` on the same input.
 
-    python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini
+    python benchmarks/beam_search.py --results recipes/LibriSpeech/results/mini/1234
     python benchmarks/beam_search.py          # synthetic log-posteriors, no model needed
 
-The two decode the whole set alternately. Settings that they do not share keep their defaults. Needs
-``pygtrie``, which SpeechBrain's KenLM scorer imports.
+Each two decode the whole set alternately. Settings that they do not share keep their defaults. The
+engine flashlight-text and SpeechBrain's searcher are left out where flashlight-text or ``kenlm`` and
+``pygtrie`` are not installed.
 """
 
 import argparse
 import statistics
 import tempfile
+from functools import partial
+from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from pairs import median_ratio, time_pairs
@@ -22,10 +25,15 @@ from speechbrain_recursive.data.characters import CharacterTokenizer
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
 from speechbrain_recursive.data.grammar import sentences
 from speechbrain_recursive.data.tokenizers import load_tokenizer
+from speechbrain_recursive.decoding import flash
 from speechbrain_recursive.decoding.beam import NgramBeam
 from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.decoding.lexicon import Lexicon
+from speechbrain_recursive.decoding.lm import load_ngram
 from speechbrain_recursive.decoding.ngram import estimate_ngram
-from speechbrain_recursive.inference.opening import open_asr
+from speechbrain_recursive.decoding.prefix import Options, PrefixSearch
+from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.nn.model import ASRModel
 
 
 @torch.no_grad()
@@ -43,7 +51,7 @@ def load_log_probs(folder):
         Utterances with id (str), log_probs [T, V] and reference (str); tokenizer; n-gram file.
     """
     folder = Path(folder)
-    model, hparams = open_asr(folder)
+    model, hparams = load_trained(folder, ASRModel)
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     manifest = folder / "manifests" / f"{hparams['corpus'].test_splits[0]}.csv"
     utterances = []
@@ -53,7 +61,8 @@ def load_log_probs(folder):
             batch.id, outputs.log_probs, outputs.frames, batch.wrd, strict=True
         ):
             utterances.append({"id": name, "log_probs": rows[:count].clone(), "reference": words})
-    return utterances, tokenizer, hparams["decoders"]["ngram"].ngram or folder / "ngram.arpa"
+    beam = hparams["decoders"]["ngram"]
+    return utterances, tokenizer, beam.ngram or folder / f"ngram{beam.order}.arpa"
 
 
 def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
@@ -95,8 +104,51 @@ def synthetic(count, folder, confusion=0.03, noise=1.5, peak=9.0):
     return utterances, tokenizer, arpa
 
 
+def searches(tokenizer, arpa, options):
+    """Build what can be compared here.
+
+    Arguments
+    ---------
+    tokenizer : object
+        Tokenizer of the model that computed the log-posteriors.
+    arpa : str or Path
+        Word n-gram.
+    options : Options
+        Width, weight, bonus and threshold.
+
+    Returns
+    -------
+    dict of str to callable
+        From log-posteriors [T, V] to text, by name.
+    """
+    lexicon = Lexicon(tokenizer, arpa)
+
+    def ours(search):
+        return lambda log_probs: tokenizer.decode(
+            lexicon.tokens(search(lexicon.frames(log_probs.numpy()))[0])
+        )
+
+    found = {"NumPy": ours(PrefixSearch(lexicon, load_ngram(arpa), options))}
+    if flash.ENGINE and lexicon.boundary:
+        found["flashlight-text"] = ours(flash.FlashlightSearch(lexicon, arpa, options))
+    if find_spec("kenlm") and find_spec("pygtrie"):
+        stock = CTCBeamSearcher(
+            blank_index=tokenizer.blank,
+            vocab_list=tokenizer.pieces,
+            space_token="|",
+            kenlm_model_path=str(arpa),
+            alpha=options.weight,
+            beta=options.bonus,
+            beam_size=options.width,
+        )
+        found["SpeechBrain"] = lambda log_probs: (
+            stock(log_probs[None], torch.ones(1))[0][0].text if len(log_probs) else ""
+        )
+    return found
+
+
 def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs=7):
-    """Decode all utterances with both, alternately, and print times and word error rates.
+    """Decode all utterances with each two searches, alternately, and print times and word error rates.
 
     Arguments
     ---------
@@ -113,57 +165,39 @@ def compare(utterances, tokenizer, arpa, width=100, weight=0.5, bonus=1.0, pairs
     bonus : float
         Word bonus.
     pairs : int
-        How often each of the two decodes all utterances, at least 6.
+        How often each of two decodes all utterances, at least 6.
 
     Returns
     -------
-    pairs.Ratio, dict of str to float
-        SpeechBrain's time over ours; WER of ``ours``, ``SpeechBrain`` and ``greedy``.
+    dict, dict
+        Time of the first over that of the second (pairs.Ratio), by the two names; WER by name.
     """
-    utterances = list(utterances)
-    decoder = NgramBeam(arpa, width=width, weight=weight, bonus=bonus)
-    beam = decoder.build(SimpleNamespace(tokenizer=tokenizer))
-    stock = CTCBeamSearcher(
-        blank_index=tokenizer.blank,
-        vocab_list=tokenizer.pieces,
-        space_token="|",
-        kenlm_model_path=str(arpa),
-        alpha=weight,
-        beta=bonus,
-        beam_size=width,
-    )
-    texts = {}
+    utterances, texts, ratios = list(utterances), {}, {}
+    beam = NgramBeam(width=width, weight=weight, bonus=bonus)
 
-    def decode(name, one):
-        texts[name] = [
-            one(u["log_probs"][None], torch.tensor([len(u["log_probs"])])) for u in utterances
-        ]
+    def decode(name, search):
+        texts[name] = [search(utterance["log_probs"]) for utterance in utterances]
 
-    def ours():
-        decode(
-            "ours",
-            lambda log_probs, frames: tokenizer.decode(
-                beam(SimpleNamespace(log_probs=log_probs, frames=frames))[0]
-            ),
-        )
-
-    def theirs():
-        decode("SpeechBrain", lambda log_probs, frames: stock(log_probs)[0][0].text)
-
-    our_seconds, their_seconds = time_pairs(ours, theirs, pairs=pairs, warmup=1)
-    decode(
-        "greedy",
-        lambda log_probs, frames: tokenizer.decode(greedy(log_probs, frames, tokenizer.blank)[0]),
-    )
-    wer = {name: word_error_rate(utterances, found) for name, found in texts.items()}
+    found = searches(tokenizer, arpa, Options(width, weight, bonus, beam.threshold))
+    runs = {name: partial(decode, name, search) for name, search in found.items()}
+    decode("greedy", lambda rows: tokenizer.decode(greedy(rows[None], torch.tensor([len(rows)]))[0]))
     print(f"{len(utterances)} utterances, width {width}, {pairs} interleaved pairs")
-    print(f"greedy WER {wer['greedy']:.2f}%")
-    for name, seconds in (("ours", our_seconds), ("SpeechBrain", their_seconds)):
-        each = 1000 * statistics.median(seconds) / len(utterances)
-        print(f"{name:12} {each:8.2f} ms an utterance, WER {wer[name]:.2f}%")
-    ratio = median_ratio(their_seconds, our_seconds)
-    print(f"SpeechBrain's time over ours, median and 95% interval: {ratio}")
-    return ratio, wer
+    for fast, slow in combinations(reversed(runs), 2):
+        seconds = time_pairs(runs[fast], runs[slow], pairs=pairs, warmup=1)
+        for name, times in zip((fast, slow), seconds, strict=True):
+            each = 1000 * statistics.median(times) / len(utterances)
+            print(f"{name:16} {each:8.2f} ms an utterance")
+        ratios[slow, fast] = median_ratio(*reversed(seconds))
+        print(f"{slow}'s time over {fast}'s, median and 95% interval: {ratios[slow, fast]}")
+    for name, run in runs.items():
+        if name not in texts:
+            run()
+    wer = {name: word_error_rate(utterances, texts[name]) for name in texts}
+    print(", ".join(f"{name} WER {rate:.2f}%" for name, rate in wer.items()))
+    if "flashlight-text" in texts:
+        same = sum(map(str.__eq__, texts["NumPy"], texts["flashlight-text"]))
+        print(f"NumPy and flashlight-text: {same} of {len(utterances)} transcripts are the same")
+    return ratios, wer
 
 
 def word_error_rate(utterances, texts):

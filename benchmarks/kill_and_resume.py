@@ -35,10 +35,13 @@ OPTIONS = {
     "max_batch_seconds": 8,
     "eval_loops": "[3]",
     "decoders": "{joint: {beam_size: 2}}",
+    "speed_perturb": "!new:speechbrain_recursive.training.augment.UtteranceSpeeds"
+    " {orig_freq: 16000, speeds: [95, 100, 105]}",
     "number_of_steps": STEPS,
     "grad_accumulation_factor": ACCUMULATION,
     "ckpt_interval_minutes": 0,
     "ckpt_interval_steps": INTERVAL,
+    "log_interval": 3,
     "tensorboard": False,
     "device": "cpu",
 }
@@ -165,7 +168,9 @@ def main(argv=None):
             left = sorted(path.name for path in killed.glob("save/*"))
             print(f"kill {number:2d} ({kind} {moment:.2f}), left in save: {' '.join(left)}", flush=True)
         train(data, killed)
-        whole, resumed = (torch.load(run / "model.ckpt") for run in (folder / "whole", killed))
+        whole, resumed = (
+            torch.load(run / "model.ckpt", weights_only=True) for run in (folder / "whole", killed)
+        )
         differing = [key for key, value in whole.items() if not torch.equal(value, resumed[key])]
     if differing:
         print(f"weights differ: {', '.join(differing)}")

@@ -1,6 +1,12 @@
 """Speech recognition models that use the same few encoder layers again and again, on SpeechBrain."""
 
+import os
 from importlib import import_module
+
+# PyTorch's OpenMP threads spin while they wait, 300,000 rounds by default, and keep a second process off
+# the cores. libgomp reads this once, when torch is imported.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _PUBLIC = {
     "data.corpus": "Corpus",

@@ -10,6 +10,27 @@ class UserError(ValueError):
     """
 
 
+def of_system(error: OSError) -> str:
+    """What the operating system refused, and for which path.
+
+    Arguments
+    ---------
+    error : OSError
+        Such as the one of a folder that may not be written, or of a full disk.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> of_system(PermissionError(13, "Permission denied", "/results"))
+    '/results: Permission denied'
+    """
+    what = error.strerror or one_line(error) or type(error).__name__
+    return what if error.filename is None else f"{error.filename}: {what}"
+
+
 def one_line(text: object, width: int = 600) -> str:
     """Join the lines of a message and shorten it.
 

@@ -1,7 +1,58 @@
-"""Atomic writing of files."""
+"""Reading files that the user names, and atomic writing."""
 
 import os
 from pathlib import Path
+
+from speechbrain_recursive.errors import UserError
+
+
+def check_file(path: str | Path, missing: str | None = None) -> Path:
+    """Check that a path is that of a file.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    missing : str, optional
+        What to say if there is nothing at the path; by default that it does not exist.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+
+    Raises
+    ------
+    UserError
+        If the path is that of a folder, or of nothing.
+
+    Example
+    -------
+    >>> check_file(".")
+    Traceback (most recent call last):
+    speechbrain_recursive.errors.UserError: . is a folder, not a file
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a file")
+    if not path.exists():
+        raise UserError(missing or f"{path} does not exist")
+    return path
+
+
+def read_text(path: str | Path, missing: str | None = None) -> str:
+    """Read a text file.
+
+    Arguments and errors are those of :func:`check_file`; a file that is not UTF-8 is an error as well.
+
+    Returns
+    -------
+    str
+    """
+    try:
+        return check_file(path, missing).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from None
 
 
 def write_whole(path: str | Path, content: str | bytes) -> Path:

@@ -8,10 +8,11 @@ order, each into those before it, then the file's own keys, then the command lin
 import difflib
 import random
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from pickle import UnpicklingError
+from pydoc import ErrorDuringImport
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,12 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 from hyperpyyaml.core import resolve_references
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
 
 from speechbrain_recursive.errors import UserError, one_line
-from speechbrain_recursive.merging import (
-    Overrides,
-    dump,
-    explain,
-    merge_trees,
-    parse,
-    parse_overrides,
-    references,
-)
+from speechbrain_recursive.files import check_file, read_text
+from speechbrain_recursive.merging import dump, explain, merge_trees, parse, references
+from speechbrain_recursive.overrides import Overrides, parse_overrides
 
 
 def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
@@ -65,11 +61,10 @@ def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
 
 def _add_file(tree: Mapping[str, Any], path: Path, above: tuple[Path, ...]) -> Mapping[str, Any]:
     """Merge a file's bases and then its own keys into a tree; `above` are the files that build on it."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist" + (f" (base of {above[-1]})" if above else ""))
     if path in above:
         raise UserError(f"{path} is its own base")
-    own = parse(path.read_text(encoding="utf-8"), path)
+    missing = f"{path} does not exist (base of {above[-1]})" if above else None
+    own = parse(read_text(path, missing), path)
     bases = own.pop("base", [])
     for base in bases if isinstance(bases, list) else [bases]:
         tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path))
@@ -103,7 +98,8 @@ def load(
     ------
     UserError
         If :func:`merge` raises it, a reference or placeholder cannot be resolved, or something in the
-        file cannot be built, such as a schedule of zero loops.
+        file cannot be built, such as a schedule of zero loops. Its ``__cause__`` is what was raised;
+        unless that is about a value, the message says where it was raised as well.
     """
     tree = merge(path, overrides)
     text = dump(tree)
@@ -113,6 +109,10 @@ def load(
         with _seeded(seed), torch.device(device) if device else nullcontext():
             return load_hyperpyyaml(resolved), text
     except Exception as error:  # whatever a constructor raises
+        if isinstance(error, ErrorDuringImport):
+            error = error.value
+            if not isinstance(error, Exception):  # Ctrl-C
+                raise error from None
         said = explain(error)
         if open_key := re.search(r"'(\w+)' is a !PLACEHOLDER", said):
             raise UserError(f"{path} leaves {open_key[1]} open: give it with --{open_key[1]}") from error
@@ -122,6 +122,9 @@ def load(
             said = f"{next(users, 'something')} refers to {gone[1]}, which does not exist or was removed"
         if isinstance(error, RecursionError) or "'!ref'" in said:
             said = "references form a circle"
+        elif not isinstance(error, (ValueError, TypeError, ImportError, SyntaxError, YAMLError)):
+            origin = traceback.extract_tb(error.__traceback__)[-1]
+            said += f" ({type(error).__name__} in {origin.filename}, line {origin.lineno})"
         raise UserError(f"{path}: {said}") from error
 
 
@@ -181,6 +184,8 @@ def load_trained(
         YAML.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise UserError(f"{folder} is a file, not the folder of a finished run")
     weights = folder / "model.ckpt"
     if not weights.is_file():
         raise UserError(f"{folder} holds no finished run: there is no {weights.name}")
@@ -209,12 +214,17 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     UserError
         If the file is missing or holds something else.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist")
+    check_file(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, LookupError, TypeError) as error:
-        raise UserError(f"{path} holds no weights") from error
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if all(isinstance(value, torch.Tensor) for value in {**state}.values()):
+            return state
+        cause = None
+    except OSError:
+        raise
+    except Exception as error:  # whatever damaged bytes make the unpickler raise
+        cause = error
+    raise UserError(f"{path} holds no weights") from cause
 
 
 def load_weights(path: str | Path, into: Callable[[dict[str, torch.Tensor]], Any]) -> None:
@@ -239,5 +249,3 @@ def load_weights(path: str | Path, into: Callable[[dict[str, torch.Tensor]], Any
         # one line each for missing keys, unexpected keys and other shapes
         said = "; ".join(one_line(line, width=300) for line in str(error).splitlines()[1:] or [error])
         raise UserError(f"{path} does not hold this model's weights: {one_line(said, 900)}") from error
-    except (AttributeError, LookupError, TypeError) as error:
-        raise UserError(f"{path} holds no weights") from error

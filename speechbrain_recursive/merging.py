@@ -12,7 +12,7 @@ A plain mapping cannot merge into a reference or into positional arguments, so t
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 from speechbrain_recursive.errors import UserError, one_line
-
-Overrides = str | Sequence[str] | Mapping[str, Any] | None
 
 
 def parse(text: str, name: object, repeats: bool = False) -> Mapping[str, Any]:
@@ -72,7 +70,8 @@ def parse(text: str, name: object, repeats: bool = False) -> Mapping[str, Any]:
 
 def explain(error: Exception) -> str:
     """What an error of ruamel.yaml or HyperPyYAML says, in one line."""
-    said = getattr(error, "problem", None) or " ".join(map(str, error.args))
+    plain = str(error) if isinstance(error, SyntaxError) else " ".join(map(str, error.args))
+    said = getattr(error, "problem", None) or plain
     return one_line(said or type(error).__name__)
 
 
@@ -90,48 +89,6 @@ def _normalize(node: Node) -> None:
             node.flow_style = False
         for child in children:
             _normalize(child)
-
-
-def parse_overrides(overrides: Overrides) -> Mapping[str, Any]:
-    """Parse overrides by top-level key.
-
-    Arguments
-    ---------
-    overrides : str, list of str or dict, optional
-        YAML text, as SpeechBrain makes it of a command line; or the words of a command line, which are
-        pairs of ``--key value`` or ``--key=value``, with values in YAML; or values by key. If a key is
-        repeated, the last value counts.
-
-    Returns
-    -------
-    dict
-        Values by key, with the tags of HyperPyYAML.
-
-    Raises
-    ------
-    UserError
-        If the words are not such pairs, or the text is not valid YAML.
-
-    Example
-    -------
-    >>> dict(parse_overrides(["--loops=8", "--seed", "1", "--seed", "2"]))
-    {'loops': 8, 'seed': 2}
-    """
-    if overrides is None or isinstance(overrides, Mapping):
-        return overrides or {}
-    text = overrides if isinstance(overrides, str) else _as_text(overrides)
-    return parse(text, "overrides", repeats=True)
-
-
-def _as_text(words: Sequence[str]) -> str:
-    lines, rest = [], iter(words)
-    for word in rest:
-        key, equals, value = word.partition("=")
-        value = value if equals else next(rest, None)
-        if not key.startswith("--") or value is None:
-            raise UserError(f"overrides are pairs of --key value, not: {' '.join(words)}")
-        lines.append(f"{key[2:]}: {value}")
-    return "\n".join(lines)
 
 
 def dump(tree: Mapping[str, Any]) -> str:

@@ -9,9 +9,36 @@ import torch
 
 from speechbrain_recursive.data.aishell import Aishell1
 from speechbrain_recursive.data.librispeech import LibriSpeech
+from speechbrain_recursive.hparams import merge
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 torch.set_num_threads(1)  # the tests run side by side, and threads change the order of sums
+
+# What makes a recipe small, where its YAML has the key.
+REDUCED = {
+    "d_model": 16,
+    "nhead": 2,
+    "d_ffn": 32,
+    "n_mels": 8,
+    "num_workers": 0,
+    "max_batch_seconds": 8,
+    "max_batch_tokens": 200,
+    "grad_accumulation_factor": 1,
+    "number_of_epochs": 3,
+    "number_of_steps": 2,
+    "synthetic": {"n_train": 40, "n_dev": 2, "n_test": 2},
+    "num_decoder_layers": 1,
+    "tensorboard": False,
+}
+LM = {"num_encoder_layers": 2, "d_model": 16, "nhead": 2, "d_ffn": 32}
+SPLITS = {
+    "LibriSpeech": {
+        "train_splits": ["train-clean-100"],
+        "dev_splits": ["dev-clean"],
+        "test_splits": ["test-clean"],
+    },
+    "AISHELL-1": {},
+}
 
 
 def flags(options):
@@ -47,10 +74,10 @@ def run_recipe():
 
 
 @pytest.fixture(scope="session")
-def mini(librispeech, run_recipe):
-    """``mini(folder, *more)``: the mini recipe at a small width for two steps; returns the folder."""
+def small_mini(librispeech):
+    """``small_mini(folder, **more)``: words that run the mini recipe at a small width for two steps."""
 
-    def run(folder, *more):
+    def words(folder, **more):
         given = {
             "data_folder": librispeech,
             "output_folder": folder,
@@ -61,8 +88,19 @@ def mini(librispeech, run_recipe):
             "number_of_steps": 2,
             "tensorboard": False,
         }
-        given |= dict(zip(more[::2], more[1::2], strict=True))
-        run_recipe([RECIPES / "LibriSpeech/hparams/mini.yaml", *flags(given)])
+        options = flags(given | more)[:-1]
+        return [RECIPES / "LibriSpeech/hparams/mini.yaml", *options]
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def mini(small_mini, run_recipe):
+    """``mini(folder, *more)``: runs it; returns the folder."""
+
+    def run(folder, *more):
+        more = dict(zip(more[::2], more[1::2], strict=True))
+        run_recipe([*small_mini(folder, **more), "--noprogressbar"])
         return folder
 
     return run
@@ -91,3 +129,25 @@ def lm(librispeech, run_recipe, tmp_path_factory):
     }
     run_recipe([RECIPES / "LibriSpeech/hparams/transformer_lm.yaml", *flags(given)])
     return folder
+
+
+@pytest.fixture(scope="session")
+def small():
+    """``small(recipe)``: overrides that make a recipe run in a moment, from the path of its YAML."""
+
+    def overrides(path):
+        tree = merge(path)
+        given = {key: value for key, value in REDUCED.items() if key in tree}
+        given["corpus"] = SPLITS[path.parents[1].name]
+        if "decoders" in tree and "joint" in tree["decoders"]:
+            given["decoders"] = {"joint": {"beam_size": 2}}
+        if "transformer_lm" in path.stem:
+            given |= {
+                "model": LM,
+                "tokenizer": {"size": 200 if tree["tokenizer"]["token_type"] == "char" else 50},
+            }
+        elif not tree["characters"]:
+            given["vocab_size"] = 200 if tree["token_type"] == "char" else 50
+        return given
+
+    return overrides

@@ -1,6 +1,8 @@
 """YAML files merge by one rule, and every mistake in them is one line that names it."""
 
 import random
+import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load, load_trained, load_weights, merge
 from speechbrain_recursive.merging import dump
+from speechbrain_recursive.nn.transfer import warm_start
 
 
 @pytest.fixture
@@ -427,3 +430,92 @@ def test_weights_that_do_not_fit_are_refused(files, tmp_path, weights, words):
         load_trained(tmp_path)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("this must not run",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        Code(),
+        {"weight": Code()},
+        {"weight": 1},
+        torch.zeros(2),
+        {"weight": torch.zeros(2), "code": Code()},
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_file_of_weights_does_not_run(tmp_path, capsys, content, zipped):
+    path = tmp_path / "model.ckpt"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    for read in (torch.nn.Linear(2, 2).load_state_dict, partial(warm_start, torch.nn.Linear(2, 2))):
+        with pytest.raises(UserError, match=f"^{path} holds no weights$"):
+            load_weights(path, read)
+    assert capsys.readouterr().out == ""
+
+
+def test_weights_that_are_cut_short_are_no_weights(tmp_path):
+    path = tmp_path / "model.ckpt"
+    torch.save(torch.nn.Linear(2, 2).state_dict(), path)
+    content = path.read_bytes()
+    for size in range(0, len(content), 97):
+        path.write_bytes(content[:size])
+        with pytest.raises(UserError, match=f"^{path} holds no weights$"):
+            load_weights(path, torch.nn.Linear(2, 2).load_state_dict)
+
+
+def test_folders_are_not_said_to_be_missing(files, tmp_path):
+    assert refused(tmp_path) == f"{tmp_path} is a folder, not a file"
+    assert refused(files(top="base: .\n")) == f"{tmp_path} is a folder, not a file"
+    with pytest.raises(UserError, match=f"^{tmp_path} is a folder, not a file$"):
+        load_weights(tmp_path, print)
+    with pytest.raises(UserError, match=r"top\.yaml is a file, not the folder of a finished run"):
+        load_trained(tmp_path / "top.yaml")
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"a: caf\xe9\n")
+    assert refused(tmp_path / "a.yaml") == f"{tmp_path / 'a.yaml'} is not UTF-8 text (byte 6)"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "value"),
+    [
+        (["--a", "/x/a=b"], "/x/a=b"),
+        (["--a=/x/a=b"], "/x/a=b"),
+        (["--a", "'ABC"], "'ABC"),
+        (["--a='ABC"], "'ABC"),
+        (["--a", "'ABC'"], "ABC"),
+        (["--a", "\"A'B"], "\"A'B"),
+        (["--a", "'A' B"], "'A' B"),
+    ],
+)
+def test_a_value_of_the_command_line(files, overrides, value):
+    assert load(files(top="a: 1\n"), overrides)[0] == {"a": value}
+
+
+def test_an_error_that_no_value_explains_says_where_it_arose(files):
+    text = "a: !new:speechbrain_recursive.nn.encoder.RecursiveEncoder\n  encoder: 1\n  schedule: 2\n"
+    assert re.search(
+        r"has no attribute .* \(AttributeError in .*\.py, line \d+\)$", refused(files(top=text))
+    )
+    with pytest.raises(UserError) as caught:
+        load(files(top=text))
+    assert isinstance(caught.value.__cause__, AttributeError)
+
+
+def test_what_a_module_raises_when_it_is_imported(files, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wrong_module.py").write_text("a = (\n")
+    message = refused(files(top="a: !new:wrong_module.A\n"))
+    assert message.endswith("top.yaml: '(' was never closed (wrong_module.py, line 1)")
+    (tmp_path / "broken_module.py").write_text("gone\n")
+    message = refused(files(top="a: !new:broken_module.A\n"))
+    assert "name 'gone' is not defined (NameError in " in message
+    assert message.endswith("broken_module.py, line 1)")
+    (tmp_path / "slow_module.py").write_text("raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load(files(top="a: !new:slow_module.A\n"))

@@ -1,4 +1,4 @@
-"""Imports run one way, in no circle, and schedule and depth stay free of torch."""
+"""Imports run one way, in no circle; schedule, depth and the n-gram search stay free of torch."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "speechbrain_recursive"
-COMMON = {"errors", "files", "hparams", "merging"}  # top-level modules that anyone may import
+COMMON = {"bars", "errors", "files", "hparams", "merging", "overrides"}  # that anyone may import
 ROOMS = {
     "nn": set(),
     "data": set(),
@@ -20,10 +20,12 @@ ROOMS = {
     "analysis": {"nn"},
     "training": {"nn", "objectives", "decoding", "analysis", "data"},
     "inference": {"nn", "decoding", "data", "analysis"},
+    "bars": set(),
     "errors": set(),
     "files": set(),
     "hparams": set(),
     "merging": set(),
+    "overrides": set(),
 }
 ENTRY_POINTS = {"__main__", "cli"}
 
@@ -102,6 +104,14 @@ def test_depth_as_data_imports_no_torch(module):
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
     names = imports(f"speechbrain_recursive.nn.{module}", PACKAGE / "nn" / f"{module}.py")
     assert not {name for name in names if name.split(".")[0] == "torch"}
+
+
+@pytest.mark.parametrize("module", ["arpa", "lexicon", "lm", "ngram", "prefix"])
+def test_the_ngram_search_imports_neither_torch_nor_speechbrain(module):
+    code = f"import sys, speechbrain_recursive.decoding.{module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not {"torch", "speechbrain", "kenlm", "flashlight"} & set(done.stdout.split())
 
 
 def test_recipes_hold_no_logic():

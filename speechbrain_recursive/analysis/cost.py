@@ -102,16 +102,18 @@ def multiply_adds_per_second(model: nn.Module, depth: Depth | None = None, secon
 
 
 def training_step_activation_bytes(
-    model: nn.Module, seconds: int = 10, tokens_per_second: int = 5
+    model: nn.Module, seconds: int = 10, utterances: int = 1, tokens_per_second: int = 5
 ) -> int:
-    """Peak activation memory of training an ASR model on one utterance.
+    """Peak activation memory of training an ASR model on one batch, in float32.
 
     Arguments
     ---------
     model : ASRModel
         In training mode, on any device, including ``meta``.
     seconds : int
-        Length of the utterance.
+        Length of each utterance.
+    utterances : int
+        Their number.
     tokens_per_second : int
         Number of tokens for heads that need targets.
 
@@ -120,8 +122,10 @@ def training_step_activation_bytes(
     int
         Bytes; see :func:`peak_activation_bytes`.
     """
-    features, frames = model.embed.silence(seconds)
-    tokens = torch.ones(1, seconds * tokens_per_second, dtype=torch.long, device=features.device)
+    features, frames = (x.repeat_interleave(utterances, 0) for x in model.embed.silence(seconds))
+    tokens = torch.ones(
+        utterances, seconds * tokens_per_second, dtype=torch.long, device=features.device
+    )
     targets = {name: tokens for head in model.heads.values() for name in head.targets}
 
     def loss():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from speechbrain_recursive.analysis.wer import Triple
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import read_text
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def _read(folder):
 
 def _json(path):
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: evaluate the run first, by its train.py") from None
+        return json.loads(
+            read_text(path, f"{path} does not exist: evaluate the run first, by its train.py")
+        )
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None

@@ -174,6 +174,8 @@ def write_report(
     | split |       loops | WER % greedy [95%] | multiply-adds/s | RTF greedy |
     | ----- | ----------- | ------------------ | --------------- | ---------- |
     | test  | 2 (trained) |    9.0 [8.0, 10.0] |          1.00 G |       0.01 |
+    <BLANKLINE>
+    Report: .../report.md, plot: .../wer_vs_loops.png
     """
     heading = "Results"
     if info.get("synthetic"):
@@ -187,7 +189,7 @@ def write_report(
     write_whole(folder / "report.json", report)
     write_whole(folder / plot, error_vs_depth(rows, title))
     write_whole(folder / "report.md", _markdown(heading, table, plot, info, worst or {}))
-    print(f"{heading}\n\n{table}")
+    print(f"{heading}\n\n{table}\n\nReport: {folder / 'report.md'}, plot: {folder / plot}")
     return table
 
 

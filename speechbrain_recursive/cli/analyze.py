@@ -36,7 +36,7 @@ def add(commands: _SubParsersAction) -> None:
     alike.add_argument(
         "--max_loops", type=int, default=5, help="maximum number of loops to propose (default: 5)"
     )
-    alike.add_argument("--device", default="cpu")
+    alike.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     alike.add_argument(
         "--output_folder",
         metavar="FOLDER",

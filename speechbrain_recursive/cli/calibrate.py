@@ -16,6 +16,7 @@ def add(commands: _SubParsersAction) -> None:
     )
     exits.add_argument("--loops", type=int, help="full depth (default: the one trained for)")
     exits.add_argument("--split", help="a set of the run (default: its first dev set)")
+    exits.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     exits.set_defaults(run=_run)
 
 
@@ -23,4 +24,4 @@ def _run(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.inference.calibrate import as_text, calibrate
 
     options = (arguments.criterion, arguments.allowed, arguments.split, arguments.loops)
-    print(as_text(calibrate(arguments.model, *options)))
+    print(as_text(calibrate(arguments.model, *options, device=arguments.device)))

@@ -1,6 +1,9 @@
 """``transcribe``: transcripts of audio files."""
 
+import sys
 from argparse import Namespace, _SubParsersAction
+
+from speechbrain_recursive.errors import UserError
 
 
 def add(commands: _SubParsersAction) -> None:
@@ -14,12 +17,21 @@ def add(commands: _SubParsersAction) -> None:
     text.add_argument(
         "--adaptive", action="store_true", help="exit early by the threshold that calibrate chose"
     )
+    text.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     text.set_defaults(run=_run)
 
 
-def _run(arguments: Namespace, _: list[str]) -> None:
+def _run(arguments: Namespace, _: list[str]) -> int:
+    """The exit code: 1 if a file could not be transcribed; the others are."""
     from speechbrain_recursive.inference.transcribe import Transcriber
 
-    transcriber = Transcriber(arguments.model, arguments.adaptive)
+    transcriber = Transcriber(arguments.model, arguments.adaptive, arguments.device)
+    transcriber.depth(arguments.loops)  # what is wrong with every file is said once
+    code = 0
     for path in arguments.files:
-        print(f"{path}\t{transcriber(path, arguments.loops)}")
+        try:
+            print(f"{path}\t{transcriber(path, arguments.loops)}", flush=True)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = 1
+    return code

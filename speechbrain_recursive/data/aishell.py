@@ -12,8 +12,7 @@ spaces.
 import shutil
 from pathlib import Path
 
-from tqdm import tqdm
-
+from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.corpus import Corpus
 from speechbrain_recursive.data.download import install, unpack
 from speechbrain_recursive.data.prepare import listing, locate, transcripts
@@ -108,7 +107,7 @@ def _unpack(wav):
     there = {folder.name for folder in wav.glob("*/*/")}
     tarballs = [path for path in sorted(wav.glob("*.tar.gz")) if path.name[:-7] not in there]
     partial = wav / ".unpacking"
-    for tarball in tqdm(tarballs, desc="Unpacking", delay=1):
+    for tarball in Bar(tarballs, desc="Unpacking", delay=1):
         unpack(tarball, partial)
         for speaker in sorted(partial.glob("*/*/")):
             folder = wav / speaker.relative_to(partial)

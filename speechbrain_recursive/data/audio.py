@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import soundfile
 import torch
 import torchaudio
 
 from speechbrain_recursive.errors import UserError
+
+FLOATS = ("FLOAT", "DOUBLE")  # libsndfile's names of the encodings that can hold NaN
+LOUDEST = 2.0**31  # the largest sample of an integer format, should a file of floats hold such samples
 
 
 def segment(
@@ -46,6 +50,41 @@ def segment(
     return frames
 
 
+def decode(
+    audio: soundfile.SoundFile, frames: int, channel: int | None, dtype: str = "float32"
+) -> np.ndarray:
+    """Decode the next frames of an open file.
+
+    Arguments
+    ---------
+    audio : soundfile.SoundFile
+        The open file.
+    frames : int
+        How many to read; a damaged file may give fewer.
+    channel : int or None
+        The channel to take, counted from 0; None for all.
+    dtype : str
+        Of the result. Files of floating-point samples are always read as ``"float32"``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape [frames, channels].
+
+    Raises
+    ------
+    UserError
+        If a sample is NaN, infinite or beyond ``LOUDEST``, which features cannot be computed of.
+    """
+    floats = audio.subtype in FLOATS
+    samples = audio.read(frames, dtype="float32" if floats else dtype, always_2d=True)
+    if channel is not None:
+        samples = samples[:, channel : channel + 1]
+    if floats and not np.abs(samples).max(initial=0) <= LOUDEST:  # true of NaN
+        raise UserError("samples are NaN, infinite or far too large")
+    return samples
+
+
 def read_audio(
     path: str | Path,
     sample_rate: int = 16000,
@@ -74,7 +113,7 @@ def read_audio(
     Raises
     ------
     UserError
-        If the file cannot be decoded, or does not contain the segment or the channel.
+        If the file cannot be decoded, holds NaN, or does not contain the segment or the channel.
 
     Example
     -------
@@ -87,10 +126,8 @@ def read_audio(
     try:
         with soundfile.SoundFile(path) as audio:
             rate = audio.samplerate
-            frames = segment(audio, start, stop, channel)
-            samples = audio.read(frames, dtype="float32", always_2d=True)
+            samples = decode(audio, segment(audio, start, stop, channel), channel)
     except (soundfile.SoundFileError, UserError) as error:
         raise UserError(f"{path} cannot be read as audio: {error}") from None
-    signal = torch.from_numpy(samples)
-    signal = signal.mean(dim=1) if channel is None else signal[:, channel]
+    signal = torch.from_numpy(samples).mean(dim=1)
     return signal if rate == sample_rate else torchaudio.functional.resample(signal, rate, sample_rate)

@@ -87,7 +87,7 @@ class CharacterTokenizer(Pieces):
         if size < len(made):
             raise UserError(
                 f"tokenizer: size is {size}, but the characters of the training text and the marks make "
-                f"{len(made)} tokens: set size to {len(made)}"
+                f"{len(made)} tokens: set size to {len(made)}, with --tokenizer '{{size: {len(made)}}}'"
             )
         spare = [chr(PRIVATE + i) for i in range(size - len(made))]
         return cls([*made.pieces[made.unk + 1 :], *spare], seq2seq, boundary)

@@ -1,6 +1,7 @@
 """From manifests to batches: the pipeline that every recipe shares."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
+from speechbrain.utils.data_utils import batch_pad_right
 
 from speechbrain_recursive.data.audio import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
@@ -156,12 +158,19 @@ def eval_loader(
     return _loader(dataset, num_workers, max_batch_seconds, shuffle=False)
 
 
+def _pad(tensors, **options):
+    """Pad as SpeechBrain does; where all are empty, which it cannot divide by, to one element."""
+    if any(map(len, tensors)):
+        return batch_pad_right(tensors, **options)
+    return torch.zeros(len(tensors), 1, dtype=tensors[0].dtype), torch.zeros(len(tensors))
+
+
 def _loader(dataset, num_workers, max_seconds, **order):
     durations = [dataset.data[name]["duration"] for name in dataset.data_ids]
     return SaveableDataLoader(
         dataset,
         batch_sampler=LengthBatchSampler(durations, max_seconds, **order),
-        collate_fn=PaddedBatch,
+        collate_fn=partial(PaddedBatch, padding_func=_pad),
         num_workers=num_workers,
         generator=torch.Generator(),
     )

@@ -9,8 +9,7 @@ import urllib.request
 import zlib
 from pathlib import Path
 
-from tqdm import tqdm
-
+from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.errors import UserError
 
 BLOCK = 1 << 20  # bytes
@@ -128,7 +127,7 @@ def _transfer(url, part):
             have = 0
         length = response.headers["Content-Length"]  # which a server may leave out
         total = have + int(length) if length else None
-        progress = tqdm.wrapattr(response, "read", total, initial=have, desc=part.stem)
+        progress = Bar.wrapattr(response, "read", total, initial=have, desc=part.stem)
         with open(part, "ab" if have else "wb") as file, progress as content:
             shutil.copyfileobj(content, file, BLOCK)
     if total and part.stat().st_size < total:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.files import write_whole
+from speechbrain_recursive.files import read_text, write_whole
 
 NUMBERS = {"start": float, "stop": float, "channel": int}  # optional
 COLUMNS = ("ID", "duration", "wav", "spk_id", "wrd", "unreadable", *NUMBERS)
@@ -65,28 +65,26 @@ def read_manifest(path: str | Path) -> dict[str, dict[str, Any]]:
     ...     read_manifest(pathlib.Path(folder, "a.csv"))["a"]["wrd"]
     '$5 NOW'
     """
-    rows = {}
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            missing = {*COLUMNS} - {"unreadable", *NUMBERS} - {*(table.fieldnames or ())}
-            if missing:
-                raise UserError(f"{path}, line 1: no column {', '.join(sorted(missing))}")
-            for row in table:
-                where = f"{path}, line {table.line_num}"
-                row["unreadable"] = row.get("unreadable") or ""
-                for key, kind in {"duration": float, **NUMBERS}.items():
-                    try:
-                        row[key] = kind(row[key]) if row.get(key) or key == "duration" else None
-                    except (TypeError, ValueError):
-                        raise UserError(f"{where}: {row[key]!r} is not a {key}") from None
-                start, stop, channel = map(row.get, NUMBERS)
-                within = 0 <= (start or 0) < (math.inf if stop is None else stop) and (channel or 0) >= 0
-                if not within and not row["unreadable"]:
-                    raise UserError(f"{where}: no start {start}, stop {stop} and channel {channel}")
-                rows[row.pop("ID")] = row
-    except FileNotFoundError:
-        raise UserError(f"no manifest at {path}") from None
+    rows, needed = {}, {*COLUMNS} - {"unreadable", *NUMBERS}
+    table = csv.DictReader(io.StringIO(read_text(path, f"no manifest at {path}")))
+    missing = needed - {*(table.fieldnames or ())}
+    if missing:
+        raise UserError(f"{path}, line 1: no column {', '.join(sorted(missing))}")
+    for row in table:
+        where = f"{path}, line {table.line_num}"
+        if None in map(row.get, needed):
+            raise UserError(f"{where}: too few columns")
+        row["unreadable"] = row.get("unreadable") or ""
+        for key, kind in {"duration": float, **NUMBERS}.items():
+            try:
+                row[key] = kind(row[key]) if row.get(key) or key == "duration" else None
+            except ValueError:
+                raise UserError(f"{where}: {row[key]!r} is not a {key}") from None
+        start, stop, channel = map(row.get, NUMBERS)
+        within = 0 <= (start or 0) < (math.inf if stop is None else stop) and (channel or 0) >= 0
+        if not within and not row["unreadable"]:
+            raise UserError(f"{where}: no start {start}, stop {stop} and channel {channel}")
+        rows[row.pop("ID")] = row
     return rows
 
 

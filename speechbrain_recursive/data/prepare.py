@@ -14,10 +14,11 @@ from typing import Any
 import soundfile
 from tqdm.contrib.concurrent import thread_map
 
-from speechbrain_recursive.data.audio import segment
+from speechbrain_recursive.bars import Bar
+from speechbrain_recursive.data.audio import decode, segment
 from speechbrain_recursive.data.manifest import COLUMNS, NUMBERS, write_manifest
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.files import write_whole
+from speechbrain_recursive.files import read_text, write_whole
 
 MIN_DURATION, MAX_DURATION = 0.1, 40.0  # of an utterance, in seconds
 MAX_LEFT_OUT = 0.01  # of a split
@@ -39,14 +40,16 @@ def build_manifests(
     sorted by ID. A second call does nothing unless an argument, a file of the corpus or a manifest has
     changed.
 
-    Corrupt audio, audio that does not last 0.1 to 40 s, empty transcripts and audio without a transcript
-    are listed in ``rejected.txt``, one per line with the reason. Training splits do without them, unless
-    they are more than 1% of a split. In dev and test nothing that has a transcript is left out: with
-    ``bad_test_audio`` at ``"refuse"`` such an utterance stops the call; with ``"empty"`` it is kept, and
-    the column ``unreadable`` gives the reason if its audio cannot be used, so that evaluation takes an
-    empty hypothesis and its words count as deletions. Audio that has no transcript cannot be scored: it
-    is left out there too, again unless it is more than 1% of a split. All audio that utterances refer to
-    is decoded in full, once per corpus, since a damaged file would stop the training.
+    Corrupt audio, audio with NaN or infinite samples, audio that does not last 0.1 to 40 s, empty
+    transcripts and audio without a transcript are listed in ``rejected.txt``, one per line with the
+    reason. Training splits do without them, unless they are more than 1% of a split. In dev and test
+    nothing that has a transcript is left out: with ``bad_test_audio`` at ``"refuse"`` such an utterance
+    stops the call; with ``"empty"`` it is kept, and the column ``unreadable`` gives the reason if its
+    audio cannot be used, so that evaluation takes an empty hypothesis and its words count as deletions;
+    where the transcript is empty, all that is recognized counts as insertions. A split without a single
+    word is refused. Audio that has no transcript cannot be scored: it is left out there too, again
+    unless it is more than 1% of a split. All audio that utterances refer to is decoded in full, once per
+    corpus, since a damaged file would stop the training.
 
     Arguments
     ---------
@@ -70,7 +73,8 @@ def build_manifests(
     Raises
     ------
     UserError
-        If too much of a split is unusable, as above. No manifest is written then.
+        If too much of a split is unusable, as above, or nothing in it has words. No manifest is
+        written then.
     """
     manifests = {split: save_folder / f"{split}.csv" for split in strict}
     corpus = hashlib.md5(json.dumps(files).encode()).hexdigest()
@@ -171,11 +175,7 @@ def transcripts(paths: Iterable[Path]) -> dict[str, tuple[str, Path, str]]:
     """
     found = {}
     for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8").rstrip()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from None
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(read_text(path).rstrip().splitlines(), start=1):
             name, _, words = line.strip().partition(" ")
             where = f"{path}, line {number}"
             if not name:
@@ -195,9 +195,9 @@ def _inspect(rows, split):
             row["reason"] = "no transcript"
         else:
             row["duration"], row["unreadable"] = _audio(row)
-            row["reason"] = row["unreadable"] or ("" if row["wrd"] else "empty transcript")
+            row["reason"] = row["unreadable"] or ("" if row["wrd"].strip() else "empty transcript")
 
-    thread_map(inspect, rows, max_workers=8, desc=f"Checking {split}", delay=1)
+    thread_map(inspect, rows, max_workers=8, tqdm_class=Bar, desc=f"Checking {split}", delay=1)
 
 
 def _audio(row):
@@ -209,7 +209,8 @@ def _audio(row):
             if not MIN_DURATION <= duration <= MAX_DURATION:
                 limits = f"{MIN_DURATION:g} to {MAX_DURATION:g} s"
                 return duration, f"lasts {duration:.2f} s, which is not within {limits}"
-            return duration, "" if len(audio.read(frames, dtype="int16")) == frames else "cut short"
+            samples = decode(audio, frames, row.get("channel"), dtype="int16")
+            return duration, "" if len(samples) == frames else "cut short"
     except UserError as error:
         return 0.0, str(error)
     except soundfile.SoundFileError as error:
@@ -227,6 +228,8 @@ def _select(rows, split, strict, bad_test_audio, report):
         logger.warning("left out: %s", _count(spare, rows, split, report))
         left_out = {row["ID"] for row in spare}
         rows = [row for row in rows if row["ID"] not in left_out]
+    if not any(row["wrd"].strip() for row in rows):
+        raise UserError(f"all transcripts of {split} are empty, so it has no error rate: correct them")
     bad = [row for row in rows if row["reason"]]
     if bad and bad_test_audio == "refuse":
         raise UserError(

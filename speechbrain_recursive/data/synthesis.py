@@ -33,6 +33,7 @@ import soundfile
 from scipy.signal import fftconvolve, resample_poly
 from tqdm.contrib.concurrent import thread_map
 
+from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data import espeak, grammar
 from speechbrain_recursive.errors import UserError
 
@@ -158,7 +159,8 @@ def synthesize(
     babble = _babble(twin, seed) if noise else None
     speak = functools.partial(_speak, twin.language, partial, seed, babble, noise, reverb)
     speakers = [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
-    thread_map(speak, speakers, max_workers=workers, desc="Synthesis", unit="speaker")
+    bar = {"tqdm_class": Bar, "desc": "Synthesis", "unit": " speakers"}
+    thread_map(speak, speakers, max_workers=workers, **bar)
     (partial / STAMP).write_text(json.dumps(options, indent=1))
     shutil.rmtree(corpus, ignore_errors=True)
     partial.rename(corpus)

@@ -24,7 +24,7 @@ def normal(text: str) -> str:
 
 
 def units(text: str, metric: str) -> list[str]:
-    """Split a text into the units that an error rate counts.
+    """Split a text into the units that an error rate counts, composed as tokenizers compose them.
 
     Arguments
     ---------
@@ -41,6 +41,8 @@ def units(text: str, metric: str) -> list[str]:
     -------
     >>> units("A CAB", "wer"), units("A CAB", "cer")
     (['A', 'CAB'], ['A', 'C', 'A', 'B'])
+    >>> units("CAFE\u0301", "cer") == units("CAF\u00c9", "cer")
+    True
     """
-    words = text.split()
+    words = normal(text).split()
     return {"wer": words, "cer": [*"".join(words)]}[metric]

@@ -19,6 +19,9 @@ from speechbrain_recursive.data.pieces import Pieces, marks
 from speechbrain_recursive.data.subwords import SentencePieceTokenizer
 from speechbrain_recursive.data.text import normal
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import read_text
+
+DAMAGED = (KeyError, TypeError, ValueError, RuntimeError)  # what a damaged file makes readers raise
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class TokenizerSpec:
         if self.token_type not in ("unigram", "bpe", "char"):
             raise UserError(f"token_type is unigram, bpe or char, not {self.token_type!r}")
         if characters is not None and not (isinstance(characters, str) and characters.strip()):
-            raise UserError(f'characters is an alphabet in quotes, such as "ABC", not {characters!r}')
+            advice = _override(characters="ABC")
+            raise UserError(f"characters is an alphabet, such as {advice}, not {characters!r}")
+        object.__setattr__(self, "characters", characters and normal(characters))
         if size is None and characters is None:
             raise UserError("tokenizer: give its size, or an alphabet as characters")
         if size is not None and (type(size) is not int or size < least):
@@ -72,7 +77,7 @@ class TokenizerSpec:
         if None not in (size, characters) and size != len(self._of_characters()):
             raise UserError(
                 f"tokenizer: size is {size}, but characters make {len(self._of_characters())} tokens: "
-                "set size to null"
+                f"set size to null, with {_override(size=None)}"
             )
 
     def __len__(self) -> int:
@@ -107,18 +112,20 @@ class TokenizerSpec:
         ]
         texts = [text for _, text in rows]
         source = hashlib.md5(json.dumps([astuple(self), texts]).encode()).hexdigest()
-        with suppress(FileNotFoundError, KeyError, TypeError, ValueError):  # missing or damaged
+        with suppress(FileNotFoundError, *DAMAGED):
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if content["source"] == source:
                 return from_content(content)
         if self.characters is not None:
             made = self._of_characters()
+            letters = {letter for _, text in rows for letter in normal(text)}
+            alphabet = "".join(sorted({*letters, *self.characters} - {" "}))
             for where, text in rows:
                 foreign = sorted({*normal(text)} - {*self.characters, " "})
                 if foreign:
                     raise UserError(
                         f"{where} has {' '.join(foreign)}, which the alphabet does not contain; correct "
-                        "the transcript or give the tokenizer's characters all letters"
+                        f"the transcript, or give all letters: {_override(characters=alphabet)}"
                     )
         elif self.token_type == "char":
             made = CharacterTokenizer.from_texts(texts, self.seq2seq, boundary=False, size=self.size)
@@ -129,6 +136,14 @@ class TokenizerSpec:
 
     def _of_characters(self):
         return CharacterTokenizer(self.characters, self.seq2seq, boundary=self.token_type != "char")
+
+
+def _override(**values):
+    """What to write on a command line, in quotes that the shell takes off."""
+    content = ", ".join(
+        f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()
+    )
+    return "--tokenizer '{" + content.replace("'", r"\u0027") + "}'"
 
 
 def load_tokenizer(path: str | Path) -> Pieces:
@@ -148,12 +163,11 @@ def load_tokenizer(path: str | Path) -> Pieces:
     UserError
         If there is no such file, or it is not a tokenizer.
     """
+    text = read_text(path, f"no tokenizer at {path}")
     try:
-        return from_content(json.loads(Path(path).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"no tokenizer at {path}") from None
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path} is not a tokenizer of this package") from None
+        return from_content(json.loads(text))
+    except DAMAGED:
+        raise UserError(f"{path} is not a tokenizer of this package, or it is damaged") from None
 
 
 def from_content(content: dict[str, Any]) -> Pieces:
@@ -162,5 +176,8 @@ def from_content(content: dict[str, Any]) -> Pieces:
         boundary = content.get("boundary", True)
         return CharacterTokenizer(content["alphabet"], content["seq2seq"], boundary)
     if content["kind"] == SentencePieceTokenizer.kind:
-        return SentencePieceTokenizer(base64.b64decode(content["model"]), content["seq2seq"])
+        model = base64.b64decode(content["model"])
+        if not model:  # which SentencePiece takes for a model without pieces
+            raise ValueError("there is no model")
+        return SentencePieceTokenizer(model, content["seq2seq"])
     raise ValueError(content["kind"])

@@ -90,6 +90,7 @@ class Decoder:
         -------
         callable
             From ``Outputs`` of B utterances to the token ids of each (list of list of int);
-            ``tokenizer.decode`` gives the text.
+            ``tokenizer.decode`` gives the text. If it has an attribute ``engine`` (str), reports name
+            what ran.
         """
         raise TypeError(f"{type(self).__name__} builds no decoding function")

@@ -5,11 +5,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from speechbrain.decoders.scorer import CTCScorer, KenLMScorer, ScorerBuilder, TransformerLMScorer
+from speechbrain.decoders.scorer import CTCScorer, ScorerBuilder, TransformerLMScorer
 from speechbrain.decoders.seq2seq import S2STransformerBeamSearcher
 
 from speechbrain_recursive.decoding.decoder import Decode, Decoder, Setting
 from speechbrain_recursive.decoding.ngram import check_order, estimate_ngram
+from speechbrain_recursive.decoding.scorer import KenLMScorer
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.request import Request
 
@@ -89,13 +90,15 @@ class JointBeam(Decoder):
         Weight of ``lm``.
     ngram_weight : float
         Weight of an n-gram over tokens. If positive, the n-gram is estimated from the training
-        transcripts and written to ``tokens.arpa`` in the results folder.
+        transcripts and written to the results folder, for example to ``tokens6.arpa`` at order 6.
     ngram_order : int
         Length in tokens of its longest n-gram, 2 to 6.
     max_decode_ratio : float
         Longest hypothesis in tokens per encoder frame, above 0 and up to 1.
     candidates : float
         How many tokens CTC and the n-gram score for each hypothesis, as a multiple of ``beam_size``.
+    temperature : float
+        Divides the logits of the attention decoder and of ``lm``; above 0.
 
     Raises
     ------
@@ -119,6 +122,7 @@ class JointBeam(Decoder):
     ngram_order: int = 6
     max_decode_ratio: float = 1.0
     candidates: float = 1.5
+    temperature: float = 1.0
 
     def __post_init__(self):
         check_order(self.ngram_order, least=2)
@@ -126,6 +130,8 @@ class JointBeam(Decoder):
             raise UserError(f"ctc_weight {self.ctc_weight}: must be at least 0 and below 1")
         if not 0 < self.max_decode_ratio <= 1:
             raise UserError(f"max_decode_ratio {self.max_decode_ratio}: must be above 0 and at most 1")
+        if self.temperature <= 0:
+            raise UserError(f"temperature {self.temperature}: must be above 0")
 
     def check(self, setting: Setting) -> None:
         """Check heads, tokens and language model; see :meth:`Decoder.check`."""
@@ -146,17 +152,18 @@ class JointBeam(Decoder):
         tokenizer, heads, pieces = setting.tokenizer, setting.model.heads, setting.tokenizer.pieces
         full, part, weights = [], [], {}
         if self.lm is not None:
-            full.append(TransformerLMScorer(setting.load_lm(self.lm)))
+            full.append(TransformerLMScorer(setting.load_lm(self.lm), self.temperature))
             weights["transformerlm"] = self.lm_weight
         if self.ctc_weight > 0:
             part.append(CTCScorer(heads["ctc"].linear, tokenizer.blank, tokenizer.eos))
             weights["ctc"] = self.ctc_weight
         if self.ngram_weight > 0:
             text = (" ".join(pieces[i] for i in tokenizer.encode(line)) for line in setting.text())
-            arpa = estimate_ngram(text, setting.folder / "tokens.arpa", self.ngram_order)
+            arpa = setting.folder / f"tokens{self.ngram_order}.arpa"
+            estimate_ngram(text, arpa, self.ngram_order)
             # Blank, bos, eos and unk stand before the pieces of text.
             names = ["<unk>", "<s>", "</s>", "<unk>", *pieces[tokenizer.unk + 1 :]]
-            part.append(KenLMScorer(str(arpa), len(pieces), names))
+            part.append(KenLMScorer(arpa, names))
             weights["kenlm"] = self.ngram_weight
         searcher = RowwiseSearcher(
             blank_index=tokenizer.blank,
@@ -166,6 +173,7 @@ class JointBeam(Decoder):
             min_decode_ratio=0.0,
             max_decode_ratio=self.max_decode_ratio,
             beam_size=self.beam_size,
+            temperature=self.temperature,
             using_eos_threshold=False,
             scorer=ScorerBuilder(weights, full, part, self.candidates) if weights else None,
         )

@@ -8,30 +8,14 @@ import torch
 
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
-from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.files import write_whole
-from speechbrain_recursive.hparams import load_trained
-from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.files import read_text, write_whole
+from speechbrain_recursive.inference.results import depth_for, open_results
 from speechbrain_recursive.nn.halting import Halting
 from speechbrain_recursive.nn.model import ASRModel
 
 RESULT = "calibration.json"
-
-
-def depth_for(model: ASRModel, loops: int | None) -> Depth:
-    """The depth of a run with the loop count that the command line names; None is the schedule's own.
-
-    Raises
-    ------
-    UserError
-        If the count is below 1, or no block recurs.
-    """
-    try:
-        return model.depth(loops)
-    except ValueError as error:
-        raise UserError(f"--loops {loops}: {error}") from error
 
 
 def attach(model: ASRModel, halting: Halting) -> None:
@@ -55,7 +39,7 @@ def attach(model: ASRModel, halting: Halting) -> None:
     model.encoder.add_hook(names[0], halting.train(model.training), first=True)
 
 
-def calibrated(folder: str | Path) -> Halting:
+def calibrated(folder: str | Path) -> tuple[Halting, int]:
     """Load the exit that :func:`calibrate` chose for a results folder.
 
     Arguments
@@ -66,18 +50,23 @@ def calibrated(folder: str | Path) -> Halting:
     Returns
     -------
     Halting
-
+        Criterion and threshold.
+    int
+        The full depth in loops, which the threshold was chosen for.
 
     Raises
     ------
     UserError
-        If the folder was not calibrated.
+        If the folder was not calibrated, or its calibration is damaged.
     """
-    path = Path(folder) / RESULT
-    if not path.is_file():
-        raise UserError(f"{folder} has no {RESULT}: run speechbrain-recursive calibrate {folder}")
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return Halting(found["criterion"], found["threshold"], found["every"])
+    path, advice = Path(folder) / RESULT, f"run speechbrain-recursive calibrate {folder}"
+    text = read_text(path, f"{folder} has no {RESULT}: {advice}")
+    try:
+        found = json.loads(text)
+        halting = Halting(found["criterion"], float(found["threshold"]), int(found["every"]))
+        return halting, int(found["full"]["loops"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path} is no calibration, or it is damaged: {advice}") from None
 
 
 def calibrate(
@@ -86,6 +75,7 @@ def calibrate(
     allowed: float = 0.5,
     split: str | None = None,
     loops: int | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Choose the threshold of :func:`attach` on a dev set and write it to ``calibration.json``.
 
@@ -105,6 +95,8 @@ def calibrate(
         The set to choose on; the first dev set by default.
     loops : int, optional
         The full depth; the one trained for by default.
+    device : str
+        Where the model runs.
 
     Returns
     -------
@@ -116,12 +108,12 @@ def calibrate(
     Raises
     ------
     UserError
-        If the folder holds no finished run, not exactly one block of its model recurs, or ``loops`` is
-        below 1.
+        If :func:`~speechbrain_recursive.inference.results.open_results` raises it, not exactly one block
+        of the model recurs, or ``loops`` is below 1 or more than the model can make.
     """
     folder = Path(folder)
-    model, hparams = load_trained(folder, ASRModel)
-    tokenizer, corpus = load_tokenizer(folder / "tokenizer.json"), hparams["corpus"]
+    model, tokenizer, hparams = open_results(folder, device)
+    corpus = hparams["corpus"]
     split = split or corpus.dev_splits[0]
     manifest = folder / "manifests" / f"{split}.csv"
     meter = _Meter(criterion)
@@ -132,7 +124,10 @@ def calibrate(
     loops = depth_for(model, loops).loops
     counts = torch.tensor([*range(every, loops, every), loops])
     loader = eval_loader(make_dataset([manifest], tokenizer, model.sample_rate))
-    triples, values = _measure(model, tokenizer, corpus.units, loader, meter, loops)
+    try:
+        triples, values = _measure(model, tokenizer, corpus.units, loader, meter, loops)
+    except ValueError as error:
+        raise UserError(f"--loops {loops}: {error}") from error
     rates = [error_rate(column) for column in triples]
     wers = [rate.wer for rate in rates]
     errors, words = torch.tensor([rate.errors for rate in rates]), sum(rates[0].lengths)
@@ -191,14 +186,16 @@ class _Meter(Halting):
 
     def done(self, state):
         if (state.step.loop + 1) % self.every == 0:
-            self.values.append(self.measure(state))
+            self.values.append(self.measure(state).cpu())
 
 
 @torch.no_grad()
 def _measure(model, tokenizer, units, loader, meter, loops):
     """Triples (id, reference, hypothesis) by loop count, and criteria [N] by exit except the last."""
     triples, values = [[] for _ in range(loops)], [[] for _ in range(meter.every, loops, meter.every)]
+    device = next(model.parameters()).device
     for batch in loader:
+        batch = batch.to(device)
         for count in range(1, loops + 1):
             meter.values.clear()
             outputs = model(*batch.sig, depth=model.depth(count))

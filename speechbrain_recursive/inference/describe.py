@@ -1,5 +1,6 @@
 """What a recipe's ASR model costs, without a corpus and without allocating its weights."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from speechbrain_recursive.analysis.cost import (
 )
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load
-from speechbrain_recursive.merging import Overrides, parse_overrides
 from speechbrain_recursive.nn.model import ASRModel
+from speechbrain_recursive.overrides import Overrides, parse_overrides
+
+LONG = 16  # seconds of a long utterance, as most of LibriSpeech's are
 
 
 def describe(path: str | Path, overrides: Overrides = None) -> dict[str, Any]:
@@ -28,8 +31,10 @@ def describe(path: str | Path, overrides: Overrides = None) -> dict[str, Any]:
     -------
     dict
         ``schedule`` (str), ``physical_layers``, ``logical_depth``, ``parameters`` (by part, with
-        ``encoder`` and ``total``), ``multiply_adds_per_second`` of audio, and
-        ``peak_activation_bytes`` of one training step.
+        ``encoder`` and ``total``), ``multiply_adds_per_second`` of audio,
+        ``peak_activation_bytes`` of training on it, and ``training``: the ``seconds`` of a batch as the
+        file limits it, in utterances of 16 s; its ``activation_bytes`` in float32; ``state_bytes`` of
+        weights, gradients and Adam's averages; and ``batches_per_step``.
 
     Raises
     ------
@@ -49,6 +54,19 @@ def describe(path: str | Path, overrides: Overrides = None) -> dict[str, Any]:
         "parameters": count_parameters(model.parts()),
         "multiply_adds_per_second": multiply_adds_per_second(model),
         "peak_activation_bytes": training_step_activation_bytes(model),
+        "training": _training(hparams),
+    }
+
+
+def _training(hparams):
+    """Memory that a training on one device takes."""
+    model, most = hparams["model"], hparams["max_batch_examples"] or math.inf
+    utterances = int(min(most, max(1, hparams["max_batch_seconds"] // LONG)))
+    return {
+        "seconds": utterances * LONG,
+        "activation_bytes": training_step_activation_bytes(model, LONG, utterances),
+        "state_bytes": 16 * count_parameters(model.parts())["total"],
+        "batches_per_step": hparams["grad_accumulation_factor"],
     }
 
 
@@ -65,7 +83,13 @@ def as_text(facts: dict[str, Any]) -> str:
     lines = []
     for name, value in facts.items():
         title = name.replace("_", " ")
-        if isinstance(value, dict):
+        if name == "training":
+            lines.append(
+                f"a training batch of {value['seconds']} s, {value['batches_per_step']} in a step"
+            )
+            for part in ("activation", "state"):
+                lines.append(f"  {part:<25} {value[f'{part}_bytes'] / 2**30:.1f} GiB")
+        elif isinstance(value, dict):
             lines.append(title)
             lines += [f"  {part:<25} {count / 1e6:.2f} M" for part, count in value.items()]
         elif name == "multiply_adds_per_second":

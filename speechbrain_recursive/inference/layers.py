@@ -10,9 +10,8 @@ import torch
 from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError, one_line
-from speechbrain_recursive.hparams import load_trained
-from speechbrain_recursive.inference.calibrate import depth_for
-from speechbrain_recursive.nn.model import ASRModel
+from speechbrain_recursive.inference.results import depth_for, open_results
+from speechbrain_recursive.nn.device import check_device
 from speechbrain_recursive.nn.request import Request
 
 
@@ -61,10 +60,7 @@ def open_layers(model: str | Path, loops: int | None = None, device: str = "cpu"
     UserError
         If ``model`` is neither or cannot be loaded, or there is no such device.
     """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device}: {one_line(error)}") from error
+    check_device(device)
     if (Path(model) / "hyperparams.yaml").is_file():
         return _ours(Path(model), loops, device)
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
@@ -112,8 +108,7 @@ def find_audio(path: str | Path, limit: int | None = None) -> list[str]:
 
 
 def _ours(folder, loops, device):
-    model, hparams = load_trained(folder, ASRModel)
-    model.to(device)
+    model, _, hparams = open_results(folder, device)
     depth = depth_for(model, loops)
     looped = {block.name for block in depth.schedule.blocks if block.loops > 1}
     request = Request(taps=range(len(depth)))

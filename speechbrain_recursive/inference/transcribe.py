@@ -1,16 +1,19 @@
 """Transcription of audio files by the model of a results folder, at any depth."""
 
+import logging
 from pathlib import Path
 
 import torch
 
-from speechbrain_recursive.data.dataset import read_audio
-from speechbrain_recursive.data.tokenizers import load_tokenizer
+from speechbrain_recursive.data.audio import read_audio
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.files import check_file
 from speechbrain_recursive.inference.calibrate import attach, calibrated
-from speechbrain_recursive.nn.model import ASRModel
+from speechbrain_recursive.inference.results import depth_for, open_results
+from speechbrain_recursive.nn.depth import Depth
+
+logger = logging.getLogger(__name__)
 
 
 class Transcriber:
@@ -22,21 +25,54 @@ class Transcriber:
         The results of a finished run: ``hyperparams.yaml``, ``model.ckpt`` and ``tokenizer.json``.
         Loading a YAML file can run any code that it names, so open only folders that you trust.
     adaptive : bool
-        Exit early by the folder's calibration; see
+        Exit early by the folder's calibration, from the depth that it was made for; see
         :func:`~speechbrain_recursive.inference.calibrate.calibrate`.
+    device : str
+        Where the model runs.
 
     Raises
     ------
     UserError
-        If the folder holds no finished run or no ASR model, or its weights do not fit its YAML.
+        If :func:`~speechbrain_recursive.inference.results.open_results` raises it, or ``adaptive`` is
+        asked for and the folder was not calibrated.
     """
 
-    def __init__(self, folder: str | Path, adaptive: bool = False):
-        self.model, hparams = load_trained(folder, ASRModel)
-        self.policy = hparams["task"].policy
+    def __init__(self, folder: str | Path, adaptive: bool = False, device: str = "cpu"):
+        self.model, self.tokenizer, hparams = open_results(folder, device)
+        self.device, self.policy, self.calibrated = device, hparams["task"].policy, None
         if adaptive:
-            attach(self.model, calibrated(folder))
-        self.tokenizer = load_tokenizer(Path(folder) / "tokenizer.json")
+            halting, self.calibrated = calibrated(folder)
+            attach(self.model, halting)
+
+    def depth(self, loops: int | None = None, seconds: float = 1.0) -> Depth:
+        """The depth of a run.
+
+        Arguments
+        ---------
+        loops : int, optional
+            Loop count of the blocks that recur. By default, that of the calibration if exits are
+            adaptive, else the one trained for.
+        seconds : float
+            Duration of the utterance, which the depth can depend on.
+
+        Returns
+        -------
+        Depth
+
+        Raises
+        ------
+        UserError
+            If the loop count is below 1, no block recurs, or the calibration was made for another count.
+        """
+        if self.calibrated is not None and loops not in (None, self.calibrated):
+            raise UserError(
+                f"--loops {loops}: the threshold of adaptive exit was chosen for {self.calibrated} "
+                f"loops; leave out --loops, or run calibrate with --loops {loops}"
+            )
+        loops = self.calibrated if loops is None else loops
+        if loops is None:
+            return self.policy.at_inference(self.model.schedule, [seconds])
+        return depth_for(self.model, loops)
 
     @torch.no_grad()
     def __call__(self, path: str | Path, loops: int | None = None) -> str:
@@ -47,7 +83,7 @@ class Transcriber:
         path : str or pathlib.Path
             Audio of any rate and number of channels.
         loops : int, optional
-            Loop count of the blocks that recur; the one trained for by default.
+            See :meth:`depth`.
 
         Returns
         -------
@@ -56,18 +92,19 @@ class Transcriber:
         Raises
         ------
         UserError
-            If the file is missing, empty or not audio, or the loop count is below 1.
+            If the file is missing, empty or not audio, or holds NaN; if :meth:`depth` raises it; or if
+            the model cannot make so many loops.
         """
-        if not Path(path).is_file():
-            raise UserError(f"{path} does not exist")
-        signal = read_audio(path, self.model.sample_rate)
+        signal = read_audio(check_file(path), self.model.sample_rate)
         if not len(signal):
             raise UserError(f"{path} holds no audio")
-        seconds = [len(signal) / self.model.sample_rate]
+        if not signal.any():
+            logger.warning("%s is silent", path)
+        depth = self.depth(loops, len(signal) / self.model.sample_rate)
         try:
-            depth = self.policy.at_inference(self.model.schedule, seconds)
-            depth = depth if loops is None else self.model.depth(loops)
-            outputs = self.model(signal[None], torch.ones(1), depth=depth)
+            outputs = self.model(
+                signal[None].to(self.device), torch.ones(1, device=self.device), depth=depth
+            )
         except ValueError as error:
             raise UserError(f"--loops {loops}: {error}") from error
         return self.tokenizer.decode(greedy(outputs.log_probs, outputs.frames)[0])

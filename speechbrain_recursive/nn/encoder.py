@@ -187,15 +187,17 @@ class RecursiveEncoder(Streaming, nn.Module):
         ------
         ValueError
             If the schedule names a layer that the encoder lacks, or a depth is not an exit of this run.
+        UserError
+            In training, where :meth:`check_training` raises it.
         """
         depth = Depth(self.schedule) if depth is None else depth
         last = len(self.layers) - 1
         for block in depth.schedule.blocks:
             if (top := max(block.layers)) > last:
                 raise ValueError(f"block '{block.name}' names layer {top}; the encoder's last is {last}")
-        if self.training:
-            self.backprop.check_depth(depth)
         exits = list(exits)
+        if self.training:
+            self.check_training(depth, exits)
         stops = {exit: depth.exit(exit) for exit in exits if exit != depth}
         drop = self._draw(depth.schedule)
         watch = Watch(frozenset(taps), frozenset(attention), frozenset(stops.values()), drop)
@@ -209,6 +211,23 @@ class RecursiveEncoder(Streaming, nn.Module):
                 watch = Watch(drop=frozenset(index - skipped for index in drop))
                 trace.exits[exit] = self.run_blocks(left, exit, watch, after=name).state
         return trace
+
+    def check_training(self, depth: Depth, exits: Iterable[Depth] = ()) -> None:
+        """Refuse a step that ``grad_loops`` leaves exits of without gradient.
+
+        Arguments
+        ---------
+        depth : Depth
+            Of the step.
+        exits : iterable of Depth
+            Its early exits.
+
+        Raises
+        ------
+        UserError
+            If there are such exits, or ``grad_loops`` is set and rows differ in their loop counts.
+        """
+        self.backprop.check_depth(depth, [depth.exit(exit) for exit in exits if exit != depth])
 
     def run_blocks(
         self, state: State, depth: Depth, watch: Watch | None = None, after: str | None = None

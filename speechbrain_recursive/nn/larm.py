@@ -143,7 +143,7 @@ class RopeBlock(nn.Module):
 
 
 class RopeEncoder(nn.Module):
-    """:class:`RopeBlock` layers and a final norm, to be run by a ``RecursiveEncoder``.
+    """:class:`RopeBlock` layers, to be run by a ``RecursiveEncoder``.
 
     Arguments
     ---------
@@ -155,6 +155,9 @@ class RopeEncoder(nn.Module):
         Base of the rotary angles.
     layerdrop_prob : float
         Probability of skipping a step in training.
+    final_norm : bool
+        Whether a layer norm stands between the last block and what reads it. The paper's CTC head has
+        none (Eq. 2 and 13). The loop itself does not pass through it.
 
     Raises
     ------
@@ -181,6 +184,7 @@ class RopeEncoder(nn.Module):
         dropout: float = 0.0,
         base: float = 10000.0,
         layerdrop_prob: float = 0.0,
+        final_norm: bool = True,
     ):
         super().__init__()
         if d_model % (2 * nhead):
@@ -188,7 +192,7 @@ class RopeEncoder(nn.Module):
                 f"rotary positions need heads of even width: d_model {d_model}, nhead {nhead}"
             )
         self.layers = nn.ModuleList(RopeBlock(d_model, nhead, d_ffn, dropout) for _ in range(num_layers))
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = nn.LayerNorm(d_model) if final_norm else nn.Identity()
         self.layerdrop_prob = layerdrop_prob
         self.adapter = RopeAdapter(d_model // nhead, base)
 

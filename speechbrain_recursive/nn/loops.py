@@ -48,6 +48,12 @@ class LoopPolicy:
         """
         return self._depth(schedule, seconds, (step, total_steps))
 
+    def rehearse(self, schedule: Schedule) -> list[Depth]:
+        """The depths that a training of a thousand steps would make, each once."""
+        steps = range(1000)
+        made = (self._depth(schedule, [0.0, 1e9], (step, len(steps))) for step in steps)
+        return list(dict.fromkeys(made))
+
     def at_inference(self, schedule: Schedule, seconds: Sequence[float]) -> Depth:
         """The depth of a batch in evaluation; see :meth:`__call__`."""
         return self._depth(schedule, seconds, None)

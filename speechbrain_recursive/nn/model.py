@@ -10,7 +10,7 @@ from torch import nn
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
-from speechbrain_recursive.nn.request import Outputs, Request
+from speechbrain_recursive.nn.request import Outputs, Request, Run
 from speechbrain_recursive.nn.schedule import Schedule
 from speechbrain_recursive.nn.state import State
 
@@ -150,6 +150,11 @@ class ASRModel(nn.Module):
             outputs.runs[name] = self._run(state, run.depth, run.request)
         outputs.features = features, frames
         return outputs
+
+    def check_training(self, depth: Depth, request: Request) -> None:
+        """Refuse what cannot be trained, see :meth:`RecursiveEncoder.check_training`."""
+        for run in (Run(depth, request), *request.runs.values()):
+            self.encoder.check_training(run.depth, run.request.exits)
 
     def compile_layers(self) -> None:
         """Compile the encoder's layers, see :meth:`RecursiveEncoder.compile_layers`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from itertools import product
 from operator import or_
 from typing import Any
 
@@ -53,6 +54,11 @@ class Joint(Objective):
     def needs(self, depth: Depth) -> Request:
         """What any of the objectives needs."""
         return reduce(or_, (objective.needs(depth) for objective in self.objectives), Request())
+
+    def requests(self, depth: Depth) -> list[Request]:
+        """Every combination of what the objectives need."""
+        each = (objective.requests(depth) for objective in self.objectives)
+        return [reduce(or_, together, Request()) for together in product(*each)]
 
     def start_epoch(self, epoch: int) -> None:
         """Prepare every objective."""

@@ -30,6 +30,10 @@ class Objective(nn.Module):
         """
         return Request()
 
+    def requests(self, depth: Depth) -> list[Request]:
+        """All that :meth:`needs` returns for a run of this depth in the course of training."""
+        return [self.needs(depth)]
+
     def forward(self, outputs: Outputs, batch: Any) -> dict[str, torch.Tensor]:
         """Compute losses.
 

@@ -59,6 +59,10 @@ class Stages(Objective):
         """What the present stage needs."""
         return self.objectives[self.stage].needs(depth)
 
+    def requests(self, depth: Depth) -> list[Request]:
+        """What each stage needs, in turn."""
+        return [request for objective in self.objectives for request in objective.requests(depth)]
+
     def forward(self, outputs: Outputs, batch: Any) -> dict[str, torch.Tensor]:
         """Compute the losses of the present stage."""
         return self.objectives[self.stage](outputs, batch)

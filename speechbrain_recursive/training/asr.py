@@ -45,6 +45,9 @@ class ASR(Task):
         The schedule as it is by default.
     teachers : mapping of str to Teacher, optional
         What objectives may ask, by name.
+    wav_augment : callable, optional
+        From waveforms [B, S] and relative lengths [B] to others, in training, such as SpeechBrain's
+        ``Augmenter``. Loop policies see the durations that result.
     fea_augment : callable, optional
         SpeechBrain's ``Augmenter``, on features in training.
     dynamic_chunks : callable, optional
@@ -63,6 +66,7 @@ class ASR(Task):
     eval_loops: Sequence[Any] = ()
     loop_policy: LoopPolicy | None = None
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
+    wav_augment: Callable | None = None
     fea_augment: Callable | None = None
     dynamic_chunks: Callable | None = None
     compile_layers: bool = False
@@ -97,11 +101,18 @@ class ASR(Task):
         if self.compile_layers:
             self.model.compile_layers()
         self._try_model()
+        self._check_requests()
+
+    def amounts(self, batch):
+        """Seconds of audio, without padding."""
+        return {"audio seconds": sum(durations(batch.sig, self.model.sample_rate))}
 
     def forward(self, batch, training):
-        """Run model and teachers: in training at the policy's depth, on augmented features."""
+        """Run model and teachers: in training at the policy's depth, on augmented speech."""
         model, brain = self.model, self.brain
-        seconds, batch = durations(batch.sig, model.sample_rate), batch.to(brain.device)
+        batch = batch.to(brain.device)
+        signals = self.wav_augment(*batch.sig) if training and self.wav_augment else batch.sig
+        seconds = durations(signals, model.sample_rate)
         if training:
             depth = self.policy(model.schedule, brain.optimizer_step, brain.total_steps, seconds)
         else:
@@ -110,7 +121,7 @@ class ASR(Task):
         request = brain.hparams.objective.needs(depth) | read
         targets = {} if self.tokenizer.bos is None else {"tokens_bos": batch.tokens_bos.data}
         outputs = model(
-            *batch.sig,
+            *signals,
             targets,
             depth,
             request,
@@ -118,10 +129,8 @@ class ASR(Task):
             dynchunktrain_config=self._chunks(sb.Stage.TRAIN if training else sb.Stage.VALID),
         )
         for name, wanted in request.teachers.items():
-            if name not in self.teachers:
-                raise UserError(f"the objective asks for teacher '{name}', which is not under teachers:")
             with torch.no_grad():
-                outputs.teachers[name] = self.teachers[name](*outputs.features, targets, batch, wanted)
+                outputs.teachers[name] = self._teacher(name)(*outputs.features, targets, batch, wanted)
         return outputs
 
     def reset(self):
@@ -145,16 +154,16 @@ class ASR(Task):
         }
         of_batch = partial(self.policy.at_inference, schedule)
         points[self.policy.label(schedule)] = Point(Depth(schedule), of_batch, True, True)
+        decoders = {name: (each, each.build(self.setting)) for name, each in self.decoders.items()}
         found = evaluate(
             model,
             loaders,
             points,
-            {name: (each, each.build(self.setting)) for name, each in self.decoders.items()},
+            decoders,
             self.dev_decoder,
             self._triples,
             metric=self.corpus.metric,
             chunks=self._chunks(sb.Stage.TEST),
-            progressbar=not self.brain.noprogressbar,
         )
         info = {
             "schedule": str(schedule),
@@ -162,6 +171,9 @@ class ASR(Task):
             "parameters": count_parameters(model.parts()),
             "multiply_adds_per_second": {
                 name: multiply_adds_per_second(model, point.depth) for name, point in points.items()
+            },
+            "engines": {
+                n: decode.engine for n, (_, decode) in decoders.items() if hasattr(decode, "engine")
             },
             **self.about_run(command),
         }
@@ -182,18 +194,32 @@ class ASR(Task):
         for what in ("the model cannot run", "eval_loops"):
             try:
                 depth = self.policy.at_inference(schedule, [1.0])
-                request = self.brain.hparams.objective.needs(depth)
+                requests = self.brain.hparams.objective.requests(depth)
                 if what == "eval_loops":
                     depths, targets = {depth, *map(model.depth, self.eval_loops)}, {}
                     if len({str(each) for each in depths}) < len(depths):
                         raise ValueError("two depths have the same label in reports")
-                    depth, request = max(depths, key=len), requests_of(self.decoders.values())
-                model(silence, second, targets, depth, request, dynchunktrain_config=chunks)
+                    depth, requests = max(depths, key=len), [requests_of(self.decoders.values())]
+                for request in requests:
+                    model(silence, second, targets, depth, request, dynchunktrain_config=chunks)
             except torch._dynamo.exc.TorchDynamoException as error:
                 why = one_line(str(error).partition("\n\nSet TORCH")[0])
                 raise UserError(f"compile_layers: {why}; False runs without compiling") from error
             except (ValueError, RuntimeError, LookupError) as error:
                 raise UserError(f"{what}: {one_line(error)}") from error
+
+    def _check_requests(self):
+        """Refuse what the objective asks for at the depths of training, if that cannot be had."""
+        for depth in self.policy.rehearse(self.model.schedule):
+            for request in self.brain.hparams.objective.requests(depth):
+                self.model.check_training(depth, request)
+                for name in request.teachers:
+                    self._teacher(name)
+
+    def _teacher(self, name):
+        if name not in self.teachers:
+            raise UserError(f"the objective asks for teacher '{name}', which is not under teachers:")
+        return self.teachers[name]
 
     def _supervises(self, depth):
         """Whether a depth has a loss in training, of its own or as an exit of the trained one."""

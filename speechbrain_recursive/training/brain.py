@@ -6,10 +6,12 @@ import speechbrain as sb
 import torch
 import yaml
 from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, register_checkpoint_hooks
-from speechbrain.utils.distributed import main_process_only
+from speechbrain.utils.distributed import if_main_process, main_process_only
 from speechbrain.utils.logger import get_logger
 
+from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.training.progress import Means, Pace
 from speechbrain_recursive.training.rng import RandomState
 from speechbrain_recursive.training.stopping import Stopped, StopRequest
 
@@ -36,9 +38,12 @@ class Brain(sb.Brain):
     """SpeechBrain's Brain, which runs a task under an objective and resumes exactly.
 
     Of the hyperparameters it reads ``task``, ``objective``, ``lr_scheduler``, ``epoch_counter``,
-    ``keep_checkpoints`` and ``train_loggers``. The task says what the model is given and how the dev
-    error is counted, see :class:`~speechbrain_recursive.training.task.Task`. The objective's own
-    parameters are trained with the model's and saved beside them.
+    ``keep_checkpoints``, ``train_loggers`` and ``log_interval``. The task says what the model is given
+    and how the dev error is counted, see :class:`~speechbrain_recursive.training.task.Task`. The
+    objective's own parameters are trained with the model's and saved beside them.
+
+    Every ``log_interval`` optimizer steps and at the end of every epoch, the loggers get a line. Under
+    DDP its losses and its pace are those of the main process's batches.
 
     Arguments
     ---------
@@ -60,6 +65,10 @@ class Brain(sb.Brain):
         self.task = self.hparams.task
         self.skipped_steps, self._seconds_before, self._started = 0, 0.0, None
         self.stop = StopRequest()
+        interval = self.hparams.log_interval
+        if interval is not None and (not isinstance(interval, int) or interval < 1):
+            raise UserError(f"log_interval is a number of optimizer steps, or null, not {interval!r}")
+        self.of_stage, self.of_interval = Means(), Means()
         # For DDP: a step may skip a hook, a head or the projection of another stage.
         self.find_unused_parameters = True
         if self.checkpointer is not None:
@@ -77,41 +86,46 @@ class Brain(sb.Brain):
         losses, outputs = results
         if "loss" not in losses:
             raise UserError(f"the objective returns no 'loss', only {', '.join(losses)}: use Joint")
-        for name, value in losses.items():
-            if name != "loss":
-                self.losses.setdefault(name, []).append(value)
+        parts = {name: value for name, value in losses.items() if name != "loss"}
+        self.of_stage.add(parts)
         if stage == sb.Stage.VALID:
             self.task.observe(outputs, batch)
+        else:
+            self.of_interval.add({"loss": losses["loss"].detach(), **parts})
         return losses["loss"]
 
     def on_stage_start(self, stage, epoch=None):
-        """Start the counts of a stage."""
-        self.losses = {}
+        """Start the counts of a stage; those of its losses may go on from a checkpoint."""
         self.task.reset()
+        self.bar.set_description(f"epoch {epoch}, {stage.name.lower()}")
         if stage == sb.Stage.TRAIN:
             self.hparams.objective.start_epoch(epoch)
+            self.pace.start()
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log; after validation, save a checkpoint and keep the best ones."""
-        stats = {"loss": float(stage_loss)}
-        stats.update({name: _finite_mean(torch.stack(some)) for name, some in self.losses.items()})
+        stats = {"loss": float(stage_loss), **self.of_stage.read()}
         if stage == sb.Stage.TRAIN:
+            self.pace.stop()
             self.train_stats = {**stats, "skipped steps": self.skipped_steps}
             return
         name = self.task.error_name
         error = stats[name] = self.task.dev_error()
-        self._log(epoch, stats)
+        self._log({}, train_stats=self.train_stats, valid_stats=stats)
         self.checkpointer.save_and_keep_best(
             {name: error, "epoch": epoch}, min_key=name, keep=self.hparams.keep_checkpoints
         )
         self._stop_if_asked()
 
     @main_process_only
-    def _log(self, epoch, stats):
-        lr = self.optimizer.param_groups[0]["lr"]
-        progress = {"epoch": epoch, "step": self.optimizer_step, "lr": lr}
+    def _log(self, stats, **stages):
+        progress = {
+            "epoch": self.hparams.epoch_counter.current,
+            "step": self.optimizer_step,
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
         for train_logger in self.hparams.train_loggers:
-            train_logger.log_stats(progress, train_stats=self.train_stats, valid_stats=stats)
+            train_logger.log_stats({**progress, **stats}, **stages)
 
     def fit(self, epoch_counter, train_set, *args, **kwargs):
         """Train for all epochs, or until the budget of steps is spent."""
@@ -123,13 +137,17 @@ class Brain(sb.Brain):
                 "learning rate that falls until then will not reach its end"
             )
         self.total_steps = min(steps, limit)
-        super().fit(epoch_counter, train_set, *args, **kwargs)
+        off = self.noprogressbar or not if_main_process()
+        with Bar(total=self.total_steps, unit=" steps", smoothing=0, disable=off) as self.bar:
+            super().fit(epoch_counter, train_set, *args, **kwargs, progressbar=False)
         self._seconds_before, self._started = self.training_seconds, None
 
     def on_fit_start(self):
         """Resume; a training whose budget of steps is spent runs no further epoch."""
         super().on_fit_start()
         self._started = time.monotonic()
+        self.bar.initial = self.bar.n = self.optimizer_step
+        self.pace = Pace(self.optimizer_step, self.total_steps)
         self.hparams.objective.start_epoch(max(1, self.hparams.epoch_counter.current))
         if self._optimizer_step_limit_exceeded:
             self.hparams.epoch_counter.limit = self.hparams.epoch_counter.current
@@ -140,6 +158,7 @@ class Brain(sb.Brain):
         in_last_group = (self.step - 1) // size == (self.epoch_batches - 1) // size
         group = (self.epoch_batches - 1) % size + 1 if in_last_group else size
         should_step = self.step % size == 0 or self.step == self.epoch_batches
+        self.pace.add(self.task.amounts(batch))
         with self.no_sync(not should_step):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
@@ -166,6 +185,12 @@ class Brain(sb.Brain):
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer_step += 1
+        self.of_interval.add({"gradient norm": norm})
+        self.bar.set_postfix(loss=f"{self.avg_train_loss:.4g}", refresh=False)
+        self.bar.update()
+        interval = self.hparams.log_interval
+        if interval and self.optimizer_step % interval == 0:
+            self._log({**self.of_interval.read(), **self.pace.read(self.optimizer_step)})
 
     @property
     def training_seconds(self):
@@ -175,9 +200,14 @@ class Brain(sb.Brain):
     @mark_as_saver
     def _save(self, path):
         super()._save(path)
+        counts = {
+            "skipped_steps": self.skipped_steps,
+            "training_seconds": self.training_seconds,
+            "of_stage": self.of_stage.state(),
+            "of_interval": self.of_interval.state(),
+        }
         with open(path, "a", encoding="utf-8") as state:
-            state.write(f"skipped_steps: {self.skipped_steps}\n")
-            state.write(f"training_seconds: {self.training_seconds}\n")
+            state.write(yaml.dump(counts, sort_keys=False))
 
     @mark_as_loader
     def _recover(self, path, end_of_epoch):
@@ -185,6 +215,8 @@ class Brain(sb.Brain):
         state = yaml.safe_load(path.read_text(encoding="utf-8"))
         self.skipped_steps = state["skipped_steps"]
         self._seconds_before = state["training_seconds"]
+        self.of_stage.load(state["of_stage"])
+        self.of_interval.load(state["of_interval"])
 
     def _fit_train(self, train_set, epoch, enable):
         self.train_sampler.set_epoch(epoch)  # before its length is read, which changes by epoch
@@ -206,8 +238,3 @@ class Brain(sb.Brain):
     def _stop_if_asked(self):
         if number := self.stop.received():
             raise Stopped(number, self.optimizer_step)
-
-
-def _finite_mean(values):
-    """The mean of those values [n] that are numbers, as SpeechBrain averages its loss."""
-    return float(values[values.isfinite()].mean())

@@ -7,10 +7,10 @@ from operator import or_
 from typing import Any, NamedTuple
 
 import torch
-from tqdm import tqdm
 
 from speechbrain_recursive.analysis.report import result_row
 from speechbrain_recursive.analysis.wer import error_rate, worst_utterances
+from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.decoding.decoder import Decoder
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.request import Request
@@ -57,7 +57,6 @@ def evaluate(
     triples: Callable,
     metric: str = "wer",
     chunks: Any = None,
-    progressbar: bool = True,
 ) -> Evaluation:
     """Decode and count errors.
 
@@ -79,14 +78,12 @@ def evaluate(
         ``wer`` or ``cer``.
     chunks : DynChunkTrainConfig, optional
         Chunked attention and convolution, as for streaming.
-    progressbar : bool
-        Whether to show one per split and depth.
     """
     found = Evaluation([], {}, [])
     for split, loader in loaders.items():
         for label, point in points.items():
             here = {n: d for n, d in decoders.items() if point.trained or not d[0].trained_only}
-            bar = tqdm(loader, f"{split}, {label}", disable=not progressbar, dynamic_ncols=True)
+            bar = Bar(loader, f"{split}, {label}")
             decoded, rtf = _decode(model, bar, point.of_batch, chunks, here, triples)
             for name, lines in decoded.items():
                 rate = error_rate(lines)

@@ -30,6 +30,10 @@ class LanguageModeling(Task):
         """Transcripts."""
         return make_text_dataset(manifests, tokenizer)
 
+    def amounts(self, batch):
+        """Tokens, <eos> included."""
+        return {"tokens": float(token_counts(batch.tokens_eos).sum())}
+
     def forward(self, batch, training):
         """Log-probabilities of each next token, as ``decoded`` [B, U, V]."""
         logits = self.model(batch.to(self.brain.device).tokens_bos.data)
@@ -63,5 +67,6 @@ class LanguageModeling(Task):
             results.append({"split": split, "perplexity": self.dev_error()})
             print(f"{split}: perplexity {self.dev_error():.2f} by token")
         found = {"results": results, **self.about_run(command)}
-        write_whole(Path(self.brain.hparams.output_folder) / "report.json", json.dumps(found, indent=1))
+        folder = Path(self.brain.hparams.output_folder)
+        print(f"Report: {write_whole(folder / 'report.json', json.dumps(found, indent=1))}")
         return found

@@ -8,7 +8,8 @@ from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.hparams import merge
-from speechbrain_recursive.merging import Overrides, parse_overrides
+from speechbrain_recursive.nn.device import check_device
+from speechbrain_recursive.overrides import Overrides, parse_overrides
 
 
 class _RunOptions(RunOptions):
@@ -66,7 +67,8 @@ def parse_command_line(argv: list[str]) -> tuple[str, RunOptions, Overrides]:
     overrides |= {key: run_opts[key] for key in sorted(given & merge(hparams_file).keys())}
     check_device(run_opts["device"])
     if not torch.cuda.is_available() and "distributed_backend" not in given:
-        run_opts = replace(run_opts, distributed_backend="gloo")
+        gloo = {"distributed_backend": "gloo", "overridden_args": given | {"distributed_backend"}}
+        run_opts = replace(run_opts, **gloo)  # SpeechBrain's Brain reads what was overridden, no more
     try:
         ddp_init_group(run_opts)
     except ValueError as error:
@@ -74,31 +76,3 @@ def parse_command_line(argv: list[str]) -> tuple[str, RunOptions, Overrides]:
             f"--distributed_backend {run_opts['distributed_backend']}: {one_line(error)}"
         ) from error
     return hparams_file, run_opts, overrides
-
-
-def check_device(name: str | None) -> None:
-    """Refuse a device that PyTorch cannot use.
-
-    Arguments
-    ---------
-    name : str, optional
-        A PyTorch device, such as ``cuda:1``.
-
-    Raises
-    ------
-    UserError
-        If there is no such device.
-
-    Example
-    -------
-    >>> check_device("gpu")
-    Traceback (most recent call last):
-    speechbrain_recursive.errors.UserError: --device gpu: Expected one of cpu, cuda, ...
-    """
-    if name is None:
-        return
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).partition("\n")[0]
-        raise UserError(f"--device {name}: {one_line(why)}; try --device cpu") from error

@@ -1,10 +1,8 @@
 """One run of a recipe, from the command line to the report; every recipe's ``train.py`` calls it."""
 
 import errno
-import importlib.util
 import inspect
 import io
-import os
 import shlex
 import signal
 import sys
@@ -15,11 +13,11 @@ import torch
 from speechbrain.utils.distributed import MainProcessContext, if_main_process, run_on_main
 from speechbrain.utils.logger import get_logger
 from speechbrain.utils.seed import seed_everything
-from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
+from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.manifest import summarize
 from speechbrain_recursive.data.tokenizers import load_tokenizer
-from speechbrain_recursive.errors import UserError, one_line
+from speechbrain_recursive.errors import UserError, of_system, one_line
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.hparams import load, resolve
 from speechbrain_recursive.merging import parse
@@ -29,6 +27,7 @@ from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
 from speechbrain_recursive.training.distributed import shard
 from speechbrain_recursive.training.folder import describe_run, open_folder
+from speechbrain_recursive.training.loggers import train_loggers
 from speechbrain_recursive.training.options import parse_command_line
 from speechbrain_recursive.training.settings import Settings
 from speechbrain_recursive.training.stopping import StopRequest
@@ -69,7 +68,7 @@ def run(corpus: type, argv: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno not in NO_WRITING:
             raise
-        sys.exit(f"error: {error.filename or 'writing'}: {os.strerror(error.errno)}")
+        sys.exit(f"error: {of_system(error)}")
     except KeyboardInterrupt as error:
         print(str(error) or "stopped", file=sys.stderr)
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
@@ -114,6 +113,7 @@ def train(
     Stopped
         If SIGINT or SIGTERM stopped the training.
     """
+    Bar.shown = not (run_opts or {}).get("noprogressbar", False)
     seed_everything(hparams["seed"] + shard()["rank"])  # processes of one training draw differently
     if hparams["average_checkpoints"] > hparams["keep_checkpoints"]:
         raise UserError("average_checkpoints is above keep_checkpoints: raise --keep_checkpoints")
@@ -134,7 +134,7 @@ def train(
     if hparams["warm_start"] is not None:
         _warm_start(hparams, tokenizer)
     checkpointer.add_recoverable("loader", loader)
-    hparams["train_loggers"] = _train_loggers(hparams) if if_main_process() else []
+    hparams["train_loggers"] = train_loggers(hparams, text) if if_main_process() else []
     try:
         brain = Brain(
             tokenizer,
@@ -224,20 +224,6 @@ def _warm_start(hparams, tokenizer):
             "train both on the same tokens"
         )
     start(hparams["model"])
-
-
-def _train_loggers(hparams):
-    folder = Path(hparams["output_folder"])
-    loggers = [FileTrainLogger(folder / "train_log.txt")]
-    if hparams["tensorboard"]:
-        loggers.append(TensorboardLogger(str(folder / "tensorboard")))
-    if hparams["wandb_project"]:
-        if importlib.util.find_spec("wandb") is None:
-            raise UserError("wandb_project is set, but wandb is not installed: pip install wandb")
-        import wandb
-
-        loggers.append(WandBLogger(wandb.init, project=hparams["wandb_project"], dir=str(folder)))
-    return loggers
 
 
 def _keep_best(brain, path):

@@ -75,6 +75,10 @@ class Task(ABC):
         """Prepare on the Brain's device, and refuse what would fail later (UserError)."""
         self.brain, self.model = brain, brain.hparams.model
 
+    def amounts(self, batch: Any) -> dict[str, float]:
+        """What a batch holds, by unit, for the pace in logs; nothing by default."""
+        return {}
+
     @abstractmethod
     def forward(self, batch: Any, training: bool) -> Any:
         """Run the model on a batch; returns what the objective reads."""

@@ -57,6 +57,12 @@ def test_report_json_holds_the_contract(tmp_path):
     ]
 
 
+def test_the_last_line_names_the_report_and_the_plot(tmp_path, capsys):
+    write_report(tmp_path, make_rows(), INFO)
+    *_, line = capsys.readouterr().out.splitlines()
+    assert line == f"Report: {tmp_path / 'report.md'}, plot: {tmp_path / 'wer_vs_loops.png'}"
+
+
 def test_terminal_and_markdown_show_the_same_table(tmp_path, capsys):
     table = write_report(tmp_path, make_rows(), INFO, {"test": worst_utterances(TRIPLES)})
     printed, written = capsys.readouterr().out, (tmp_path / "report.md").read_text()

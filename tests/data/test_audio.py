@@ -74,3 +74,15 @@ def test_a_segment_is_resampled(two):
 def test_what_the_file_does_not_contain_is_named(two, where, message):
     with pytest.raises(UserError, match=f"{two[0]} cannot be read as audio: {message}"):
         read_audio(two[0], 8000, **where)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_audio_that_is_no_numbers_is_named(tmp_path, value):
+    samples = np.zeros((8000, 2))
+    samples[100, 1] = value
+    path = tmp_path / "bad.wav"
+    soundfile.write(path, samples, 16000, subtype="FLOAT")
+    with pytest.raises(UserError, match=f"{path} cannot be read as audio: samples are NaN, infinite"):
+        read_audio(path)
+    assert not read_audio(path, start=0.1).any()
+    assert not read_audio(path, channel=0).any()

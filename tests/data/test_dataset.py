@@ -10,6 +10,7 @@ from speechbrain_recursive.data.dataset import eval_loader, make_dataset, train_
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.manifest import read_manifest, write_manifest
 from speechbrain_recursive.data.tokenizers import CharacterTokenizer
+from speechbrain_recursive.objectives.lengths import token_counts
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
 
@@ -119,3 +120,15 @@ def test_a_batch_may_be_limited_by_its_number_of_utterances_too(dataset):
     loader = train_loader(dataset, max_batch_seconds=1000, seed=1, max_examples=3)
     assert sorted(len(names) for names in epoch(loader, 1)) == [2, 3, 3]
     assert len(epoch(train_loader(dataset, max_batch_seconds=1000, seed=1), 1)) == 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_batch_of_empty_transcripts(tmp_path, manifests, count):
+    row = next(iter(read_manifest(manifests["dev-clean"]).values()))
+    rows = [row | {"ID": str(i), "wrd": ""} for i in range(count)]
+    write_manifest(tmp_path / "m.csv", rows)
+    (batch,) = eval_loader(make_dataset([tmp_path / "m.csv"], CharacterTokenizer(ALPHABET)))
+    assert batch.tokens.data.tolist() == [[0]] * count
+    assert batch.tokens.data.dtype == torch.int64
+    assert token_counts(batch.tokens).tolist() == [0] * count
+    assert token_counts(batch.tokens_eos).tolist() == [1] * count

@@ -44,6 +44,7 @@ def test_segments_and_channels(tmp_path):
         (PART + "a,1,a.wav,s,HI,-2.0,1.0,\n", "line 2: no start -2.0"),
         (PART + "a,1,a.wav,s,HI,0,nan,\n", "line 2: no start 0.0, stop nan"),
         (PART + "a,1,a.wav,s,HI,,,-1\n", "line 2: .* channel -1"),
+        ("ID,duration,wav,spk_id,wrd\na,1,a.wav\n", "line 2: too few columns"),
     ],
 )
 def test_bad_tables_are_named(tmp_path, text, message):
@@ -55,3 +56,8 @@ def test_bad_tables_are_named(tmp_path, text, message):
 def test_missing_manifest(tmp_path):
     with pytest.raises(UserError, match="no manifest at"):
         read_manifest(tmp_path / "none.csv")
+    with pytest.raises(UserError, match="is a folder, not a file"):
+        read_manifest(tmp_path)
+    (tmp_path / "latin.csv").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match=r"latin\.csv is not UTF-8 text"):
+        read_manifest(tmp_path / "latin.csv")

@@ -126,3 +126,46 @@ def test_transcripts_may_end_with_blank_lines_but_hold_none(tmp_path):
     path.write_text("a ONE\n\nb TWO\n")
     with pytest.raises(UserError, match=f"{path}, line 2: expected .* found nothing"):
         transcripts([path])
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_a_split_without_a_word_is_refused(build, tmp_path, split):
+    changes = {i: {"wrd": " " if i % 2 else ""} for i in range(3)}
+    said = "more than 1%" if split == "train" else f"all transcripts of {split} are empty"
+    for choice in ("refuse", "empty"):
+        with pytest.raises(UserError, match=said):
+            build(3, changes, [split], bad_test_audio=choice)
+    assert not list((tmp_path / "save").glob("*.csv"))
+
+
+def test_every_utterance_of_a_test_set_counts(build, tmp_path):
+    changes = {0: {"wrd": ""}, 1: {"wrd": "", "wav": "gone.wav"}, 2: {"wav": "gone.wav"}}
+    rows = read_manifest(build(4, changes, ["test"], bad_test_audio="empty")["test"])
+    assert [(row["wrd"], bool(row["unreadable"])) for row in rows.values()] == [
+        ("", False),
+        ("", True),
+        ("A", True),
+        ("A", False),
+    ]
+    reasons = (tmp_path / "save/rejected.txt").read_text().splitlines()
+    assert [reason.partition(": ")[2].partition(" (")[0] for reason in reasons] == [
+        "empty transcript",
+        "cannot be decoded",
+        "cannot be decoded",
+    ]
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e20])
+def test_audio_that_is_no_numbers_is_unusable(build, tmp_path, value, subtype):
+    samples = np.zeros((8000, 2))
+    samples[5000, 1] = value
+    soundfile.write(tmp_path / "b.wav", samples, 16000, subtype=subtype)
+    bad = {3: {"wav": str(tmp_path / "b.wav")}}
+    with pytest.raises(UserError, match=r"1 of 200 .* dev .*b\.wav: samples are NaN, infinite or far"):
+        build(200, bad)
+    manifests = build(200, bad, bad_test_audio="empty")
+    assert [len(read_manifest(path)) for path in manifests.values()] == [199, 200, 200]
+    assert read_manifest(manifests["test"])["003"]["unreadable"].startswith("samples are NaN")
+    other = {3: bad[3] | {"channel": 0}, 4: bad[3] | {"start": 0.0, "stop": 0.3}}
+    assert not any(row["unreadable"] for row in read_manifest(build(200, other)["dev"]).values())

@@ -11,6 +11,8 @@ def test_normal_text_is_composed_and_has_single_spaces():
 def test_units_of_each_metric():
     assert units(" ONE  TWO\n", "wer") == ["ONE", "TWO"]
     assert units(" 山 水火\n", "cer") == ["山", "水", "火"]
+    assert units("CAFE\u0301", "wer") == ["CAF\u00c9"]
+    assert units("E\u0301 T", "cer") == ["\u00c9", "T"]
     assert units("", "wer") == units(" ", "cer") == []
     with pytest.raises(KeyError):
         units("ONE", "per")

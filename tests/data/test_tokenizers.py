@@ -178,7 +178,7 @@ def test_subword_models_differ(manifest, tmp_path):
         ({"size": 2, "seq2seq": False}, "at least 3 tokens, not 2"),
         ({"size": "many"}, "not 'many'"),
         ({"size": True}, "not True"),
-        ({"characters": ""}, "an alphabet in quotes, such as \"ABC\", not ''"),
+        ({"characters": ""}, "an alphabet, such as --tokenizer '{characters: \"ABC\"}', not ''"),
         ({"characters": 123}, "not 123"),
         ({"characters": "ABC", "size": 5000}, "size is 5000, but characters make 8 tokens: set size to"),
     ],
@@ -187,3 +187,10 @@ def test_options_are_checked_before_there_is_a_corpus(options, message):
     with pytest.raises(UserError, match=message) as error:
         TokenizerSpec(**options)
     assert "\n" not in str(error.value)
+
+
+def test_an_alphabet_may_be_decomposed(manifest, tmp_path):
+    spec = TokenizerSpec(characters="CAFE\u0301")
+    assert len(spec) == len(TokenizerSpec(characters="CAF\u00c9")) == 9
+    tokenizer = spec.build(tmp_path / "t.json", manifest("CAF\u00c9"))
+    assert tokenizer.unk not in tokenizer.encode("CAFE\u0301")

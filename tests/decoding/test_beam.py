@@ -1,21 +1,38 @@
-"""The KenLM beam against an exhaustive search, and unusual inputs."""
+"""The n-gram beam in both engines: unusual inputs, refusals, and n-grams that are estimated."""
 
 import gzip
 import itertools
 import math
+import re
+import sys
 from types import SimpleNamespace
 
-import kenlm
 import pytest
 import torch
 
 from speechbrain_recursive.data.tokenizers import CharacterTokenizer, SentencePieceTokenizer
+from speechbrain_recursive.decoding import flash
+from speechbrain_recursive.decoding.arpa import BINARY
 from speechbrain_recursive.decoding.beam import NgramBeam
 from speechbrain_recursive.decoding.decoder import Setting
 from speechbrain_recursive.decoding.ngram import estimate_ngram
 from speechbrain_recursive.errors import UserError
 
+needs_flashlight = pytest.mark.skipif(
+    not flash.ENGINE, reason="flashlight-text and kenlm are not installed"
+)
 SENTENCES = ["A B", "AB A", "BB A", "B AB", "A", "BAB B"]
+
+
+@pytest.fixture(
+    scope="module", autouse=True, params=["NumPy", pytest.param("flashlight", marks=needs_flashlight)]
+)
+def engine(request):
+    """Whether flashlight-text can be imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "NumPy":
+            patch.setattr(flash, "ENGINE", None)
+        yield request.param
 
 
 @pytest.fixture(scope="module")
@@ -33,44 +50,6 @@ def beam_of(tokenizer, ngram, **options):
     return lambda log_probs, frames: decode(SimpleNamespace(log_probs=log_probs, frames=frames))
 
 
-def every_sentence(log_probs, tokenizer, arpa, weight, bonus):
-    """Score of each sentence in words of the n-gram that some path of labels spells, by text."""
-    model, paths = kenlm.Model(str(arpa)), {}
-    used = [i for i in range(len(tokenizer)) if i not in (tokenizer.bos, tokenizer.eos, tokenizer.unk)]
-    for path in itertools.product(used, repeat=len(log_probs)):
-        text = tokenizer.decode(
-            [label for label, _ in itertools.groupby(path) if label != tokenizer.blank]
-        )
-        if all(word in model for word in text.split()):
-            paths.setdefault(text, []).append(
-                sum(float(row[label]) for row, label in zip(log_probs, path, strict=True))
-            )
-    return {
-        text: torch.tensor(scores, dtype=torch.double).logsumexp(0).item()
-        + weight * math.log(10) * model.score(text)
-        + bonus * len(text.split())
-        for text, scores in paths.items()
-    }
-
-
-@pytest.mark.parametrize(
-    ("weight", "bonus"), [(0.5, 1.0), (1.0, 0.0), (0.0, 0.0), (0.8, -1.0), (0.3, 4.0)]
-)
-@pytest.mark.parametrize("frames", [1, 2, 4, 5])
-def test_finds_the_best_of_all_sentences(weight, bonus, frames, arpa):
-    tokenizer = CharacterTokenizer("AB", seq2seq=frames % 2 == 0)
-    beam = NgramBeam(arpa, width=10_000, weight=weight, bonus=bonus, threshold=1e3)
-    search = beam.build(setting_of(tokenizer))._search
-    torch.manual_seed(frames)
-    for _ in range(4):
-        log_probs = (2 * torch.randn(frames, len(tokenizer))).log_softmax(-1)
-        scores = every_sentence(log_probs, tokenizer, arpa, weight, bonus)
-        tokens, score = search(log_probs.numpy())
-        best = max(scores, key=scores.get)
-        assert score == pytest.approx(scores[best], abs=1e-4)
-        assert tokenizer.decode(tokens) == best
-
-
 def peaky(labels, size, peak=12.0):
     """Log-posteriors [T, V] in which each frame has one clear label."""
     torch.manual_seed(0)
@@ -80,7 +59,7 @@ def peaky(labels, size, peak=12.0):
 
 
 @pytest.fixture(scope="module")
-def beam(arpa):
+def beam(arpa, engine):
     return beam_of(CharacterTokenizer("AB"), arpa)
 
 
@@ -163,11 +142,31 @@ def test_an_ngram_that_cannot_be_read_is_refused(method, tmp_path):
         getattr(NgramBeam(short), method)(setting)
 
 
-def test_an_ngram_that_kenlm_cannot_load_is_refused(tmp_path):
+def test_a_damaged_ngram_is_refused_when_it_is_loaded(tmp_path):
     broken = estimate_ngram(["A B"], tmp_path / "broken.arpa", order=2)
     broken.write_text(broken.read_text().replace("ngram 2=", "ngram 2=1"))  # beyond the unigrams
-    with pytest.raises(UserError, match=r"KenLM cannot load .*broken.arpa: [^\n]*$"):
+    with pytest.raises(UserError, match=r"(KenLM cannot load|cannot be read).*: [^\n]*$"):
         NgramBeam(broken).build(setting_of(CharacterTokenizer("AB")))
+
+
+def test_a_binary_without_kenlm_is_refused_before_training(tmp_path, monkeypatch):
+    binary = tmp_path / "lm.bin"
+    binary.write_bytes(BINARY + b" format version 5\n\0<unk>\0<s>\0</s>\0B\0A\0")
+    monkeypatch.setitem(sys.modules, "kenlm", None)
+    with pytest.raises(UserError, match=r"lm.bin is a KenLM binary.* give the ARPA file$"):
+        NgramBeam(binary).check(setting_of(CharacterTokenizer("AB")))
+
+
+def test_the_log_and_the_search_name_the_engine(arpa, engine, caplog):
+    with caplog.at_level("INFO"):
+        found = NgramBeam(arpa).build(setting_of(CharacterTokenizer("AB"))).engine
+    assert re.fullmatch(
+        {"NumPy": r"NumPy \S+", "flashlight": r"flashlight-text \S+ with KenLM"}[engine], found
+    )
+    (line,) = [record.getMessage() for record in caplog.records if "beam" in record.getMessage()]
+    assert line.endswith(f"lm.arpa runs in {found}")
+    without = CharacterTokenizer("AB", boundary=False)
+    assert NgramBeam(arpa).build(setting_of(without)).engine.startswith("NumPy ")
 
 
 @pytest.mark.parametrize("order", [1, 7])
@@ -180,9 +179,18 @@ def test_without_an_ngram_one_is_estimated_from_the_training_text(beam, arpa, tm
     declared = NgramBeam(order=3)
     declared.check(setting_of(CharacterTokenizer("AB")))  # needs no text
     decode = declared.build(setting_of(CharacterTokenizer("AB"), tmp_path, lambda: SENTENCES))
-    assert (tmp_path / "ngram.arpa").read_bytes() == arpa.read_bytes()
+    assert (tmp_path / "ngram3.arpa").read_bytes() == arpa.read_bytes()
     log_probs, frames = torch.randn(6, 12, 7).log_softmax(-1), torch.full((6,), 12)
     assert decode(SimpleNamespace(log_probs=log_probs, frames=frames)) == beam(log_probs, frames)
+
+
+def test_estimates_of_several_orders_do_not_share_a_file(tmp_path):
+    for order in (2, 3):
+        setting = setting_of(CharacterTokenizer("AB"), tmp_path, lambda: SENTENCES)
+        NgramBeam(order=order).build(setting)
+    for order in (2, 3):
+        assert f"ngram {order}=" in (tmp_path / f"ngram{order}.arpa").read_text()
+    assert "ngram 3=" not in (tmp_path / "ngram2.arpa").read_text()
 
 
 def test_a_given_ngram_leaves_the_training_text_unread(arpa, tmp_path):
@@ -190,7 +198,7 @@ def test_a_given_ngram_leaves_the_training_text_unread(arpa, tmp_path):
         raise AssertionError("the text was read")
 
     NgramBeam(arpa).build(setting_of(CharacterTokenizer("AB"), tmp_path, text))
-    assert not (tmp_path / "ngram.arpa").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gzipped_ngram_decodes_as_it_does_unzipped(beam, arpa, tmp_path):

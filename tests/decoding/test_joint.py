@@ -1,10 +1,10 @@
 """The joint search: independent rows, limits, fusion, and its score against an exhaustive search."""
 
+import copy
 import itertools
 import math
 from types import SimpleNamespace
 
-import kenlm
 import pytest
 import torch
 from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
@@ -127,10 +127,9 @@ def lm_score(lm, tokenizer, tokens):
     return sum(float(log_probs[i, token]) for i, token in enumerate([*tokens, tokenizer.eos]))
 
 
-def ngram_score(path, tokenizer, tokens):
-    """Without <s>: SpeechBrain's scorer starts from an empty context."""
-    words = [tokenizer.pieces[token] for token in tokens]
-    return math.log(10) * kenlm.Model(str(path)).score(" ".join(words), bos=False, eos=True)
+def ngram_score(ngram, tokenizer, tokens):
+    """Without <s>: the scorer starts from an empty context, as SpeechBrain's does."""
+    return math.log(10) * ngram.score([tokenizer.pieces[token] for token in tokens], bos=False)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +145,7 @@ def ngram_score(path, tokenizer, tokens):
 )
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_wide_beam_finds_the_best_of_all_hypotheses(
-    ctc_weight, lm_weight, ngram_weight, seed, lm, tmp_path
+    ctc_weight, lm_weight, ngram_weight, seed, lm, tmp_path, slow_ngram
 ):
     tokenizer = CharacterTokenizer("ABCD")
     model = model_of(tokenizer, seed, scale=2.0)
@@ -161,6 +160,7 @@ def test_a_wide_beam_finds_the_best_of_all_hypotheses(
         ngram_order=3,
         candidates=1.0,
     )
+    ngram = slow_ngram(tmp_path / "tokens3.arpa") if ngram_weight else None
     words = range(tokenizer.unk, len(tokenizer))
     scores = {}
     for length in range(3):
@@ -169,9 +169,27 @@ def test_a_wide_beam_finds_the_best_of_all_hypotheses(
             score += ctc_weight * ctc_score(model, tokenizer, encoded, tokens) if ctc_weight else 0.0
             score += lm_weight * lm_score(lm, tokenizer, tokens)
             if ngram_weight:
-                score += ngram_weight * ngram_score(tmp_path / "tokens.arpa", tokenizer, tokens)
+                score += ngram_weight * ngram_score(ngram, tokenizer, tokens)
             scores[tuple(tokens)] = score / (length + 1)
     assert tuple(joint(encoded, torch.tensor([2]))[0]) == max(scores, key=scores.get)
+
+
+def test_a_temperature_divides_the_logits_of_decoder_and_lm(tokenizer, lm, batch):
+    model = model_of(tokenizer)
+
+    def found(temperature):
+        setting = setting_of(model, tokenizer, lm=lm)
+        options = {"beam_size": 8, "lm": "lm", "lm_weight": 1.0, "temperature": temperature}
+        return joint_of(setting, **options)(*batch)
+
+    plain, softer = found(1.0), found(4.0)
+    assert softer != plain
+    model, lm = copy.deepcopy(model), copy.deepcopy(lm)
+    with torch.no_grad():
+        for linear in (model.heads["seq2seq"].linear, lm.output_proj.layers[-1]):
+            for parameter in linear.parameters():
+                parameter.div_(4.0)
+    assert found(1.0) == softer
 
 
 def test_an_empty_hypothesis_is_an_empty_list(tokenizer):

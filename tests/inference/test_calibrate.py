@@ -78,3 +78,24 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys):
     (folder / "calibration.json").unlink()
     with pytest.raises(UserError, match="run speechbrain-recursive calibrate"):
         Transcriber(folder, adaptive=True)
+
+
+def test_the_depth_of_the_calibration_travels_with_its_threshold(folder, librispeech, capsys):
+    audio = str(next(librispeech.rglob("*.flac")))
+    calibrate(folder, allowed=-1000.0, loops=5)  # no row leaves early
+    for loops in (None, 5):
+        transcriber, passes = Transcriber(folder, adaptive=True), []
+        transcriber.model.encoder.layers[1].register_forward_hook(lambda *_, seen=passes: seen.append(1))
+        transcriber(audio, loops)
+        assert len(passes) == 5
+    assert main(["transcribe", audio, "--model", str(folder), "--adaptive", "--loops", "4"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: --loops 4: the threshold of adaptive exit was chosen for 5 loops;")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff"])
+def test_a_damaged_calibration_is_one_line(folder, content):
+    (folder / "calibration.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"calibration\.json is"):
+        Transcriber(folder, adaptive=True)

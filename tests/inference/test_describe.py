@@ -61,8 +61,29 @@ def test_recomputation_shows_in_the_memory(facts):
     assert again["peak_activation_bytes"] < 0.8 * plain["peak_activation_bytes"]
 
 
+def test_the_memory_of_a_training_is_that_of_its_own_batches(facts):
+    plain = facts("mini.yaml", "--max_batch_seconds", "40")["training"]
+    assert (plain["seconds"], plain["batches_per_step"]) == (32, 1)
+    twice = facts("mini.yaml", "--max_batch_seconds", "70", "--grad_accumulation_factor", "3")[
+        "training"
+    ]
+    assert (twice["seconds"], twice["batches_per_step"]) == (64, 3)
+    assert twice["activation_bytes"] == pytest.approx(2 * plain["activation_bytes"], rel=0.01)
+    assert facts("mini.yaml", "--max_batch_seconds", "70", "--max_batch_examples", "2")["training"] == {
+        **plain,
+        "batches_per_step": 1,
+    }
+    assert facts("mini.yaml")["training"]["seconds"] == 16, "a batch has an utterance at least"
+
+
+def test_the_state_of_a_training_is_four_numbers_for_each_parameter(facts):
+    found = facts("mini.yaml")
+    assert found["training"]["state_bytes"] == 16 * found["parameters"]["total"]
+
+
 def test_text_for_a_terminal():
     text = as_text(describe(HPARAMS / "mini.yaml"))
+    assert "a training batch of 16 s, 1 in a step" in text
     assert "0 | (1-2)x3 | 3" in text
     assert " M" in text
     assert "MiB in a training step" in text

@@ -127,3 +127,22 @@ def test_a_language_model_is_no_asr_model(lm, speech, transcribe):
     assert code == 1
     assert "holds TransformerLM, not ASRModel" in error
     assert error.count("\n") == 1
+
+
+def test_a_bad_file_does_not_stop_the_others(talkative, speech, transcribe, tmp_path):
+    samples = np.zeros(8000)
+    samples[100] = np.nan
+    soundfile.write(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
+    expected = transcribe(talkative, speech)[1]
+    code, lines, error = transcribe(talkative, [speech[0], tmp_path / "bad.wav", tmp_path, *speech[1:]])
+    assert code == 1
+    assert lines == expected
+    first, second = error.splitlines()
+    assert first.startswith(f"error: {tmp_path / 'bad.wav'} cannot be read as audio: samples are NaN")
+    assert second == f"error: {tmp_path} is a folder, not a file"
+
+
+def test_silence_is_named(talkative, speech, transcribe, tmp_path, caplog):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16000)
+    assert transcribe(talkative, [speech[0], tmp_path / "silent.wav"])[0] == 0
+    assert caplog.messages == [f"{tmp_path / 'silent.wav'} is silent"]

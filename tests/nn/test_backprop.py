@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.backprop import Backprop
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
@@ -123,6 +124,29 @@ class TestGradLoops:
         with pytest.raises(ValueError, match="'linguistic'"):
             RecursiveEncoder(bank, schedule, {"phonetic": [inject()]}, grad_loops=1)
         RecursiveEncoder(bank, schedule, {"*": [inject()]}, grad_loops=1)
+
+    @pytest.mark.parametrize("last", [1, 2, 3, 4, 5, 6, None])
+    def test_every_exit_gets_a_gradient_or_is_refused(self, stock, batch, inject, loss, last):
+        """CTC at loops 2, 4 and 6: the first is out of reach of fewer than five loops."""
+        hooks = {"recurrent": [inject()]}
+        encoder = RecursiveEncoder(stock(3), latent(1, 6, 1, 1), hooks, grad_loops=last).train()
+        exits = [Depth(encoder.schedule).stop("recurrent", loops) for loops in (2, 4, 6)]
+        if last in (1, 2, 3, 4):
+            cut = "2" if last > 2 else "2, 4"
+            with pytest.raises(UserError) as caught:
+                encoder.run(State(batch()), exits=exits)
+            assert str(caught.value) == (
+                f"grad_loops: {last} of 6 loops leave the exits after loop {cut} without gradient in "
+                "block 'recurrent'; all exits get one from grad_loops 5 on"
+            )
+            encoder.eval().run(State(batch()), exits=exits)
+            return
+        trace = encoder.run(State(batch()), exits=exits)
+        for state in trace.exits.values():
+            encoder.zero_grad()
+            loss(state.x).backward(retain_graph=True)
+            assert encoder.layers[1].norm1.norm.weight.grad.abs().sum() > 0
+            assert encoder.layers[0].norm1.norm.weight.grad.abs().sum() > 0
 
     def test_refuses_zero_and_counts_by_row(self, stock, batch, inject):
         hooks = {"*": [inject()]}

@@ -41,6 +41,16 @@ def test_the_epoch_alone_decides(stages):
     assert "".join(stage_of(stages, epoch) for epoch in (6, 1, 3, 2, 99, 5)) == "cabacb"
 
 
+def test_all_stages_can_be_asked_at_once(stages, given):
+    wanted = [Request(taps=[i]) for i in range(3)]
+    for epoch in (1, 4):
+        stages.start_epoch(epoch)
+        assert stages.requests(DEPTH) == wanted
+    other = given({"d": torch.tensor(1.0)}, Request(taps=[7]))
+    assert Joint([other, stages], {}).requests(DEPTH) == [Request(taps=[7, i]) for i in range(3)]
+    assert Joint([other], {}).requests(DEPTH) == [Joint([other], {}).needs(DEPTH)]
+
+
 def test_before_any_epoch_it_is_in_the_first(stages):
     assert list(stages(None, None)) == ["a"]
     assert stages.needs(DEPTH) == Request(taps=[0])

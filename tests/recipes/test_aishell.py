@@ -53,7 +53,7 @@ def test_errors_and_ngrams_are_of_characters(mini):
     assert len(tokenizer) == 107
     assert "|" not in tokenizer.pieces
     assert "valid CER" in (folder / "train_log.txt").read_text()
-    for arpa in ("ngram.arpa", "tokens.arpa"):
+    for arpa in ("ngram4.arpa", "tokens2.arpa"):
         unigrams = (folder / arpa).read_text("utf-8").split("1-grams:")[1].split("2-grams:")[0]
         words = {line.split("\t")[1] for line in unigrams.strip().split("\n")[:-1] if line}
         assert all(len(word) == 1 for word in words - {"<s>", "</s>", "<unk>"})
@@ -67,7 +67,9 @@ def test_errors_and_ngrams_are_of_characters(mini):
 
 
 def test_too_few_tokens_are_one_line_before_training(mini):
-    with pytest.raises(SystemExit, match=r"^error: .*size is 20, .* set size to \d+$"):
+    with pytest.raises(
+        SystemExit, match=r"^error: .*size is 20, .* set size to (\d+), with --tokenizer '{size: \1}'$"
+    ):
         mini("--vocab_size", "20")
 
 

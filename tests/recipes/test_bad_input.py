@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,8 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from speechbrain_recursive.__main__ import main
+from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.hparams import load
+from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.training.integrity import MANIFEST, write_manifest
 
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech"
@@ -80,6 +87,80 @@ def test_corrupt_audio_in_a_test_set_unless_it_may_count_as_deletions(refused, m
     assert all(row["hypothesis"] == "" and len(row["reference"].split()) == words for row in lost)
 
 
+def say(corpus, pattern, words=""):
+    """Give the first utterance of the chapters that match a transcript, by default an empty one."""
+    text = first(corpus, pattern)
+    line, *lines = text.read_text().splitlines()
+    text.write_text("\n".join([f"{line.split()[0]} {words}".rstrip(), *lines]) + "\n")
+    return line.split()[0]
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_an_empty_transcript_counts_its_insertions(mini, own, tmp_path, readable):
+    names = [say(own, f"{split}/*/*/*.trans.txt") for split in ("dev-clean", "test-clean")]
+    for name in [] if readable else names:
+        first(own, f"*/*/*/{name}.flac").write_bytes(b"no audio")
+    run = tmp_path / "run"
+    mini(run, "data_folder", own, "bad_test_audio", "empty", "eval_batch_seconds", 1)
+    rows = json.loads((run / "hypotheses.json").read_text())
+    empty = [row for row in rows if row["id"] == names[1]]
+    assert len(empty) == 3
+    assert all(row["reference"] == "" and (readable or row["hypothesis"] == "") for row in empty)
+    for row in json.loads((run / "report.json").read_text())["results"]:
+        lines = [
+            each for each in rows if (each["decoder"], each["label"]) == (row["decoder"], row["label"])
+        ]
+        assert len(lines) == 2
+        triples = [(each["id"], each["reference"].split(), each["hypothesis"].split()) for each in lines]
+        assert row["wer"] == error_rate(triples).wer
+    assert main(["compare", str(run), str(run)]) == 0
+    assert main(["analyze", "bins", str(run), str(run)]) == 0
+    assert main(["calibrate", str(run)]) == 0
+
+
+@pytest.mark.parametrize("split", ["dev-clean", "test-clean"])
+def test_a_set_of_empty_transcripts_before_training(refused, untrained, own, split):
+    for text in (own / "LibriSpeech" / split).glob("*/*/*.trans.txt"):
+        text.write_text("".join(f"{line.split()[0]}\n" for line in text.read_text().splitlines()))
+    said = refused("data_folder", own, "bad_test_audio", "empty")
+    assert f"all transcripts of {split} are empty" in said
+
+
+def test_a_test_set_that_cannot_be_read_is_all_deletions(mini, own, tmp_path):
+    for audio in (own / "LibriSpeech/test-clean").rglob("*.flac"):
+        audio.write_bytes(b"no audio")
+    mini(tmp_path / "run", "data_folder", own, "bad_test_audio", "empty")
+    rows = json.loads((tmp_path / "run/report.json").read_text())["results"]
+    assert [row["wer"] for row in rows] == [100.0] * len(rows)
+
+
+def test_the_advice_about_letters_works_as_it_is_written(refused, mini, own, tmp_path, capsys):
+    name = say(own, "train-clean-100/*/*/*.trans.txt", 'IT\u2019S "E\u0301T\u00c9"')
+    said = refused("data_folder", own)
+    assert f'{name} has " \u00c9 \u2019, which the alphabet does not contain; correct' in said
+    words = shlex.split(said.partition("give all letters: ")[2])
+    assert words[0] == "--tokenizer"
+    letters = "\"'ABCDEFGHIJKLMNOPQRSTUVWXYZ\u00c9\u2019"
+    for recipe, marks in (("mini", 4), ("larm_mini", 2)):
+        hparams, _ = load(RECIPE / f"hparams/{recipe}.yaml", words, device="meta")
+        assert hparams["tokenizer"].characters == letters
+        assert hparams["n_tokens"] == len(letters) + 1 + marks
+    mini(tmp_path / "run", "data_folder", own, words[0][2:], words[1])
+    assert len(json.loads((tmp_path / "run/tokenizer.json").read_text())["alphabet"]) == len(letters)
+
+
+@pytest.mark.parametrize("wrong", [("characters", 123), ("characters", "'AB"), ("vocab_size", 40)])
+def test_advice_about_the_tokenizer_works_as_it_is_written(refused, untrained, wrong):
+    words = shlex.split(re.search(r"--tokenizer '.*?'", refused(*wrong))[0])
+    given = [f"--{wrong[0]}", str(wrong[1]), *words]
+    assert load(RECIPE / "hparams/mini.yaml", given, device="meta")[0]["tokenizer"]
+
+
+def test_a_value_with_an_equals_sign(refused):
+    said = refused("data_folder", "/x/a=b")
+    assert "looked for /x/a=b/LibriSpeech" in said
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -122,6 +203,81 @@ def test_an_ngram_that_is_cut_short_before_training(refused, untrained, tmp_path
     arpa = estimate_ngram(["THE CAT"], tmp_path / "cut.arpa", order=2)
     arpa.write_bytes(arpa.read_bytes()[:-10])
     assert f"{arpa} cannot be read as an n-gram: it is cut short" in refused("ngram", arpa)
+
+
+STAGES = """!new:speechbrain_recursive.objectives.stages.Stages
+    epochs: [3]
+    objectives:
+        - !new:speechbrain_recursive.objectives.joint.Joint
+            weights: {ctc: 1.0}
+            objectives: [!new:speechbrain_recursive.objectives.ctc.CTC {}]
+        - !new:speechbrain_recursive.objectives.joint.Joint
+            weights: {late: 1.0}
+            objectives: [!new:tests_late.Late {wanted: %s}]
+"""
+LATE = """from speechbrain_recursive import Objective, Request
+
+
+class Late(Objective):
+    def __init__(self, wanted):
+        super().__init__()
+        self.wanted = wanted
+
+    def needs(self, depth):
+        if self.wanted == "teacher":
+            return Request(teachers={"bert": Request()})
+        return Request(heads=[self.wanted])
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("ctx", "the model has no head 'ctx', which an objective or decoder reads; it has ctc, seq2seq"),
+        ("teacher", "the objective asks for teacher 'bert', which is not under teachers:"),
+    ],
+)
+def test_what_a_later_stage_asks_for_before_training(
+    refused, untrained, monkeypatch, tmp_path, wanted, said
+):
+    (tmp_path / "tests_late.py").write_text(LATE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert said in refused("objective", STAGES % wanted)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--loops", "2", "--loop_policy", "!new:speechbrain_recursive.nn.loops.Growing {most: 6}"],
+        ["--loops", "2", "--loop_policy", "!new:speechbrain_recursive.nn.loops.LogNormalPoisson {}"],
+    ],
+)
+def test_exits_that_grad_loops_cuts_off_before_training(
+    untrained, librispeech, run_recipe, tmp_path, options
+):
+    words = ["--data_folder", librispeech, "--output_folder", tmp_path, "--grad_loops", 2, *options]
+    with pytest.raises(
+        SystemExit, match=r"^error: grad_loops: 2 of \d+ loops leave the exits after loop"
+    ):
+        run_recipe([RECIPE / "hparams/larm_mini.yaml", *words, "--tensorboard", False])
+
+
+def test_exits_that_a_policy_of_ones_own_puts_out_of_reach(
+    librispeech, run_recipe, tmp_path, monkeypatch
+):
+    """In training at the latest, and in one line as well."""
+
+    class Deeper(LoopPolicy):
+        def __call__(self, schedule, *_):
+            return Depth.of(schedule, 6)
+
+    monkeypatch.setattr("speechbrain_recursive.nn.loops.Deeper", Deeper, raising=False)
+    policy = ["--loop_policy", "!new:speechbrain_recursive.nn.loops.Deeper {}", "--loops", 2]
+    words = ["--data_folder", librispeech, "--output_folder", tmp_path, "--grad_loops", 2, *policy]
+    said = r"^error: grad_loops: 2 of 6 loops leave the exits after loop 2, 4 without"
+    with pytest.raises(SystemExit, match=said):
+        run_recipe([RECIPE / "hparams/larm_mini.yaml", *words, "--tensorboard", False])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The YAML files of "Rethinking Depth" have the encoders that its tables count."""
+"""The YAML files of "Rethinking Depth" have the encoders that its tables count, and fit a common GPU."""
 
 import inspect
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load
+from speechbrain_recursive.hparams import load, merge
 from speechbrain_recursive.inference.describe import describe
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.model import ASRModel
@@ -42,6 +42,14 @@ def test_parameters_and_depth(row):
     recurrent, loops, prelude, coda = shape
     assert found["physical_layers"] == prelude + recurrent + coda
     assert f"x{loops}" in found["schedule"]
+    memory = found["training"]["activation_bytes"] + found["training"]["state_bytes"]
+    assert memory < 22 * 2**30, "24 GB, of which CUDA takes some"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("LibriSpeech/hparams/depth_[!m]*.yaml")), ids=str)
+def test_a_step_has_600_seconds(path):
+    tree = merge(path)
+    assert tree["max_batch_seconds"] * tree["grad_accumulation_factor"] == 600
 
 
 @pytest.mark.parametrize("loops", [1, 2, 5, 10, 20])

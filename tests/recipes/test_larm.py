@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load
+from speechbrain_recursive.hparams import load, merge
 from speechbrain_recursive.inference.calibrate import calibrate
 from speechbrain_recursive.inference.describe import describe
 from speechbrain_recursive.inference.transcribe import Transcriber
@@ -37,6 +37,7 @@ ABLATIONS = [
     {"feedback": "none"},
     {"learn_gains": False},
     {"clock": False},
+    {"final_norm": True},
     *({"interval": interval} for interval in (1, 2, 3, 6, 12)),
     *({"loops": loops} for loops in (4, 8, 16, 20, 24)),
     {"n_recurrent": 6, "loops": 8},
@@ -50,6 +51,14 @@ def test_parameters_and_depth(name):
     found = describe(HPARAMS / "larm_100h.yaml", overrides)
     assert found["parameters"]["total"] / 1e6 == pytest.approx(millions, rel=0.02)
     assert found["logical_depth"] == depth
+    if not overrides:
+        assert found["training"]["activation_bytes"] < 22 * 2**30, "24 GB, of which CUDA takes some"
+
+
+@pytest.mark.parametrize(("name", "utterances"), [("larm_100h", 32), ("larm_960h", 256)])
+def test_a_step_has_so_many_utterances(name, utterances):
+    tree = merge(HPARAMS / f"{name}.yaml")
+    assert tree["max_batch_examples"] * tree["grad_accumulation_factor"] == utterances
 
 
 @pytest.mark.parametrize("overrides", ABLATIONS, ids=str)
@@ -67,7 +76,8 @@ def told(hparams):
     ]
     learned = [parameter.requires_grad for parameter in hparams["model"].parameters()]
     exits = hparams["objective"].needs(Depth(hparams["schedule"])).exits
-    return hooks, learned, hparams["schedule"], set(exits)
+    norm = type(hparams["model"].encoder.norm)
+    return hooks, norm, learned, hparams["schedule"], set(exits)
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +165,12 @@ def test_checkpoints_of_a_block_that_the_schedule_lacks(larm, tmp_path):
         larm(tmp_path / "run", recipe=recipe)
 
 
-def test_loops_beyond_the_table_of_depths(larm, tmp_path):
+def test_loops_beyond_the_table_of_depths(larm, librispeech, tmp_path):
     with pytest.raises(SystemExit, match=r"error: eval_loops: loop 7 .*table was made for 6 loops"):
         larm(tmp_path, depth_conditioning="embedding")
     larm(tmp_path, depth_conditioning="embedding", eval_loops=[6])
     with pytest.raises(UserError, match="--loops 7: loop 7 has no depth embedding"):
-        Transcriber(tmp_path)(next(tmp_path.parent.rglob("*.flac")), loops=7)
+        Transcriber(tmp_path)(next(librispeech.rglob("*.flac")), loops=7)
 
 
 def test_unknown_options_are_named(larm, tmp_path):

@@ -16,28 +16,6 @@ ROOT = Path(__file__).parents[2]
 YAMLS = sorted((ROOT / "recipes").glob("*/hparams/*.yaml"))
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 
-# What makes a recipe small, where its YAML has the key.
-REDUCED = {
-    "d_model": 16,
-    "nhead": 2,
-    "d_ffn": 32,
-    "n_mels": 8,
-    "num_workers": 0,
-    "max_batch_seconds": 8,
-    "max_batch_tokens": 200,
-    "number_of_steps": 2,
-    "num_decoder_layers": 1,
-    "tensorboard": False,
-}
-LM = {"num_encoder_layers": 2, "d_model": 16, "nhead": 2, "d_ffn": 32}
-SPLITS = {
-    "LibriSpeech": {
-        "train_splits": ["train-clean-100"],
-        "dev_splits": ["dev-clean"],
-        "test_splits": ["test-clean"],
-    },
-    "AISHELL-1": {},
-}
 METRIC = {"LibriSpeech": "wer", "AISHELL-1": "cer"}
 
 
@@ -50,23 +28,6 @@ def corpora(librispeech, aishell):
     return {"LibriSpeech": librispeech, "AISHELL-1": aishell}
 
 
-def small(path):
-    """Overrides that make a recipe run in a moment."""
-    tree = merge(path)
-    given = {key: value for key, value in REDUCED.items() if key in tree}
-    given["corpus"] = SPLITS[path.parents[1].name]
-    if "decoders" in tree and "joint" in tree["decoders"]:
-        given["decoders"] = {"joint": {"beam_size": 2}}
-    if "transformer_lm" in path.stem:
-        given |= {
-            "model": LM,
-            "tokenizer": {"size": 200 if tree["tokenizer"]["token_type"] == "char" else 50},
-        }
-    elif not tree["characters"]:
-        given["vocab_size"] = 200 if tree["token_type"] == "char" else 50
-    return given
-
-
 @pytest.mark.parametrize("path", YAMLS, ids=named)
 def test_it_is_built_at_full_size(path):
     hparams, _ = load(path, OPEN, device="meta")
@@ -77,7 +38,12 @@ def test_it_is_built_at_full_size(path):
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=named)
-def test_it_trains_and_reports(path, corpora, run_recipe, tmp_path):
+def test_seeds_have_folders_of_their_own(path):
+    assert merge(path)["output_folder"].value == f"results/{path.stem}/<seed>"
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=named)
+def test_it_trains_and_reports(path, corpora, run_recipe, small, tmp_path):
     recipe = path.parents[1].name
     given = {"data_folder": corpora[recipe], "output_folder": tmp_path, **small(path)}
     words = [

@@ -18,6 +18,8 @@ import torch._dynamo  # a second's work that every optimizer does: before the fo
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 import test_new_method
 
+from speechbrain_recursive.training.augment import UtteranceSpeeds
+
 RECIPE = Path(__file__).parents[2] / "recipes/LibriSpeech"
 # Adam would make much of rounding errors, and a warm-up steps that are too small to tell
 SGD = """opt_class: !name:torch.optim.SGD
@@ -49,19 +51,36 @@ DRAWN = """recompute: True
 loop_policy: !new:speechbrain_recursive.nn.loops.LogNormalPoisson
     seed: !ref <seed>
 """
+SPEEDS = """speed_perturb: !new:ddp_recipe.Recorded
+    orig_freq: 16000
+    speeds: [80, 85, 90, 95, 100, 105, 110, 115, 120]
+"""
 SETTINGS = {
     "plain": ("mini.yaml", SGD, SPEECH),
     "drawn": ("mini.yaml", SGD + DRAWN, SPEECH),
+    "speeds": ("mini.yaml", SGD + SPEEDS, SPEECH),
     "lm": ("transformer_lm.yaml", SGD, TEXT),
     # first a loss on taps alone, whose objective has a projection, then CTC
     "stages": (None, SGD, {"lr": 0.01, "number_of_steps": 7, "fea_augment": "null", "dropout": 0.0}),
 }
 
 
+class Recorded(UtteranceSpeeds):
+    """Writes down by how much each utterance was stretched."""
+
+    def forward(self, wavs, lengths):
+        slower, left = super().forward(wavs, lengths)
+        factors = left * slower.shape[1] / (lengths * wavs.shape[1])
+        with open(f"{os.environ['DRAWS']}-{os.environ.get('RANK', '')}", "a") as lines:
+            lines.write("".join(f"{100 / factor:.0f}\n" for factor in factors.tolist()))
+        return slower, left
+
+
 def train(corpus, folder, settings, accumulation, rank=None, port=None):
     """One process of one run."""
     base, text, options = SETTINGS[settings]
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ["DRAWS"] = str(folder / "draws")
     recipe = folder.parent / f"{settings}.yaml"
     toy = folder.parent / "toy.yaml"
     toy.write_text(test_new_method.YAML)

@@ -1,12 +1,13 @@
-"""Time masks: how long, where, and for whom."""
+"""Masks: how long, where, and for whom; speeds: of whom, and how long the result is."""
 
 import math
 
 import pytest
 import torch
 from speechbrain.augment.augmenter import Augmenter
+from speechbrain.augment.time_domain import SpeedPerturb
 
-from speechbrain_recursive.training.augment import TimeMasks
+from speechbrain_recursive.training.augment import TimeMasks, UtteranceSpeeds, spec_augment
 
 FRAMES = torch.tensor([200, 120, 40])
 
@@ -79,3 +80,85 @@ def test_it_works_in_speechbrains_augmenter():
     for row, frames in zip(out[..., 0], FRAMES.tolist(), strict=True):
         assert row[:frames].eq(0).any()
         assert row[frames:].eq(1).all()
+
+
+@pytest.mark.parametrize("widths", [[1, 9], [10, 19], [0, 27], [5, 5]])
+def test_all_widths_are_drawn_up_to_the_greatest(widths):
+    augment = spec_augment(1, widths, 1, widths)
+    torch.manual_seed(0)
+    bands, frames = set(), set()
+    for _ in range(40):
+        dropped = augment(torch.ones(64, 200, 80), torch.ones(64))[0] == 0
+        bands |= set(dropped.all(1).sum(1).tolist())
+        frames |= set(dropped.all(2).sum(1).tolist())
+    assert max(bands) == max(frames) == widths[1]
+    assert set(range(widths[0], widths[1] + 1)) <= bands & frames
+
+
+def test_so_many_masks_of_each_kind():
+    augment = spec_augment(freq_masks=0, freq_widths=[10, 19], time_masks=3, time_widths=[2, 2])
+    torch.manual_seed(0)
+    dropped = augment(torch.ones(64, 500, 80), torch.ones(64))[0] == 0
+    assert not dropped.all(1).any()
+    assert max(len(runs(row)) for row in dropped.all(2)) == 3
+
+
+SPEEDS = [80, 100, 125]
+SAMPLES = [4000, 3999, 1601]
+
+
+def utterances():
+    torch.manual_seed(1)
+    return [torch.randn(count) for count in SAMPLES]
+
+
+def batch():
+    wavs = torch.nn.utils.rnn.pad_sequence(utterances(), batch_first=True)
+    return wavs, torch.tensor(SAMPLES) / wavs.shape[1]
+
+
+def cut(wavs, lengths):
+    """Utterances without their padding, which is silent."""
+    counts = torch.round(lengths * wavs.shape[1]).long().tolist()
+    assert max(counts) == wavs.shape[1]
+    assert not any(wav[count:].any() for wav, count in zip(wavs, counts, strict=True))
+    return [wav[:count] for wav, count in zip(wavs, counts, strict=True)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_each_utterance_becomes_what_speechbrain_makes_of_it_alone(seed):
+    torch.manual_seed(seed)
+    found = cut(*UtteranceSpeeds(16000, SPEEDS)(*batch()))
+    torch.manual_seed(seed)
+    stock = SpeedPerturb(16000, SPEEDS)
+    for wav, one in zip(utterances(), found, strict=True):
+        torch.testing.assert_close(one, stock(wav[None])[0])
+
+
+@pytest.mark.parametrize("speed", [80, 95, 100, 105])
+def test_lengths_are_those_of_the_speed(speed):
+    found = cut(*UtteranceSpeeds(16000, [speed])(*batch()))
+    assert [len(wav) for wav in found] == [math.ceil(count * 100 / speed) for count in SAMPLES]
+    if speed == 100:
+        assert all(torch.equal(one, wav) for one, wav in zip(found, utterances(), strict=True))
+
+
+def test_utterances_of_a_batch_draw_for_themselves():
+    torch.manual_seed(0)
+    wavs, lengths = torch.randn(200, 400), torch.ones(200)
+    drawn = [len(wav) for wav in cut(*UtteranceSpeeds(16000, SPEEDS)(wavs, lengths))]
+    assert {count: drawn.count(count) for count in (500, 400, 320)} == pytest.approx(
+        dict.fromkeys((500, 400, 320), 67), abs=20
+    )
+
+
+def test_autocast_does_not_coarsen_the_audio():
+    speeds = UtteranceSpeeds(16000, [95])
+    plain = speeds(*batch())[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(speeds(*batch())[0], plain)
+
+
+def test_it_is_built_where_modules_take_no_memory():
+    with torch.device("meta"):
+        UtteranceSpeeds(16000, [95, 100, 105])

@@ -7,11 +7,13 @@ import torch
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.utils.epoch_loop import EpochCounter
 
+from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.sampler import LengthBatchSampler
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.objectives.objective import Objective
 from speechbrain_recursive.training.brain import Brain
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
+from speechbrain_recursive.training.progress import Pace
 from speechbrain_recursive.training.schedulers import WarmupCosine
 from speechbrain_recursive.training.task import Task
 
@@ -28,6 +30,9 @@ class Rows(Task):
     def forward(self, batch, training):
         return self.model(batch)
 
+    def amounts(self, batch):
+        return {"rows": len(batch)}
+
     def reset(self):
         pass
 
@@ -41,8 +46,31 @@ class Rows(Task):
         raise AssertionError("nothing is reported")
 
 
+class Notes:
+    """A logger that keeps what it is given."""
+
+    def __init__(self):
+        self.lines = []
+
+    def log_stats(self, stats_meta, **stages):
+        self.lines.append({**stats_meta, **stages})
+
+    def without_times(self):
+        """The lines as text, to the last digit, once each."""
+        times = ("seconds per step", "rows per second", "time left")
+        lines = ({name: x for name, x in line.items() if name not in times} for line in self.lines)
+        return list(dict.fromkeys(map(str, lines)))
+
+
 class Toy(Brain):
     """Notes its weights after every step."""
+
+    dies_at = None
+
+    def fit_batch(self, batch):
+        if self.optimizer_step == self.dies_at:
+            raise InterruptedError
+        return super().fit_batch(batch)
 
     def on_fit_start(self):
         super().on_fit_start()
@@ -64,7 +92,7 @@ class Toy(Brain):
 class Squares(Objective):
     def forward(self, outputs, batch):
         loss = outputs.square().mean()
-        return {"loss": loss, "squares": loss}
+        return {"loss": loss, "squares": loss, "half": loss.detach() / 2}
 
 
 class Scaled(Objective):
@@ -103,6 +131,9 @@ def train(tmp_path):
         opt_class=sgd,
         lr_scheduler=None,
         objective=None,
+        notes=None,
+        log_interval=None,
+        dies_at=None,
         **run_opts,
     ):
         torch.manual_seed(0)
@@ -117,7 +148,8 @@ def train(tmp_path):
             "lr_scheduler": lr_scheduler or WarmupCosine(1.0, 0, 1, floor=1.0),
             "epoch_counter": counter,
             "keep_checkpoints": 1,
-            "train_loggers": [],
+            "train_loggers": [notes] if notes else [],
+            "log_interval": log_interval,
         }
         brain = Toy(
             None,
@@ -127,7 +159,7 @@ def train(tmp_path):
             run_opts={"device": "cpu", "noprogressbar": True, "max_grad_norm": -1.0, **run_opts},
             checkpointer=AtomicCheckpointer(tmp_path / folder, {"model": model, "loader": loader}),
         )
-        brain.train_sampler = sampler
+        brain.train_sampler, brain.dies_at = sampler, dies_at
         brain.fit(counter, loader, SaveableDataLoader(rows[:1]))
         return brain
 
@@ -266,3 +298,117 @@ def test_an_objectives_parameters_are_trained_and_resumed(train, rows):
 def test_an_objective_without_a_total_is_refused(train, rows):
     with pytest.raises(UserError, match="returns no 'loss', only squares"):
         train(rows, objective=Nameless())
+
+
+def test_a_line_every_so_many_optimizer_steps(train, rows):
+    notes = Notes()
+    brain = train(
+        0.1 * rows,
+        epochs=3,
+        notes=notes,
+        log_interval=5,
+        grad_accumulation_factor=2,
+        lr_scheduler=WarmupCosine(0.5, 4, 12),
+    )
+    lines = [line for line in notes.lines if "valid_stats" not in line]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(2, 5), (3, 10)]
+    assert [line["lr"] for line in lines] == [brain.rates[4], brain.rates[9]]
+    for line in lines:
+        assert list(line)[:5] == ["epoch", "step", "lr", "loss", "squares"]
+        assert line["seconds per step"] > 0
+        assert line["rows per second"] > 0
+        assert line["time left"].total_seconds() >= 0
+    epochs = [line for line in notes.lines if "valid_stats" in line]
+    assert [(line["epoch"], line["step"]) for line in epochs] == [(1, 4), (2, 8), (3, 12)]
+    assert notes.lines.index(lines[0]) == 1
+
+
+def test_the_means_of_a_line_are_those_since_the_last_one(train, rows):
+    rows, notes = 0.1 * rows, Notes()
+    brain = train(rows, notes=notes, log_interval=2, grad_accumulation_factor=2)
+    expected, norms = [], []
+    for weights, group in zip(brain.seen, rows.split(2), strict=False):
+        model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
+        torch.nn.utils.vector_to_parameters(weights.clone(), model.parameters())
+        losses = [model(row[None]).square().mean() for row in group]
+        expected += [float(loss) for loss in losses]
+        gradient = torch.autograd.grad(torch.stack(losses).mean(), list(model.parameters()))
+        norms.append(float(torch.cat([part.flatten() for part in gradient]).norm()))
+    lines = [line for line in notes.lines if "valid_stats" not in line]
+    assert [line["loss"] for line in lines] == pytest.approx(
+        [sum(expected[:4]) / 4, sum(expected[4:]) / 3]
+    )
+    assert [line["half"] for line in lines] == pytest.approx([line["loss"] / 2 for line in lines])
+    assert [line["gradient norm"] for line in lines] == pytest.approx(
+        [sum(norms[:2]) / 2, sum(norms[2:]) / 2]
+    )
+    (epoch,) = (line for line in notes.lines if "valid_stats" in line)
+    assert epoch["train_stats"]["squares"] == pytest.approx(sum(expected) / 7)
+
+
+def test_without_an_interval_there_are_lines_of_epochs_alone(train, rows):
+    notes = Notes()
+    train(0.1 * rows, epochs=2, notes=notes)
+    assert [line["step"] for line in notes.lines] == [7, 14]
+
+
+@pytest.mark.parametrize("wrong", [0, -3, "often", 2.5])
+def test_an_interval_that_is_no_number_of_steps(train, rows, wrong):
+    with pytest.raises(UserError, match="log_interval is a number of optimizer steps, or null, not"):
+        train(rows, log_interval=wrong)
+
+
+@pytest.mark.parametrize(("dies_at", "factor"), [(5, 1), (10, 1), (13, 1), (6, 2)])
+def test_a_resume_changes_no_line(train, rows, dies_at, factor):
+    rows = rows.repeat(2, 1) * torch.logspace(-1, -2, 14)[:, None]
+    options = {
+        "epochs": 2,
+        "log_interval": 3,
+        "grad_accumulation_factor": factor,
+        "ckpt_interval_steps": 2 * factor,
+    }
+    whole, killed = Notes(), Notes()
+    train(rows, folder="whole", notes=whole, **options)
+    with pytest.raises(InterruptedError):
+        train(rows, notes=killed, dies_at=dies_at, **options)
+    brain = train(rows, notes=killed, **options)
+    assert brain.saved, "it was resumed within the epoch"
+    assert len(whole.lines) == brain.optimizer_step // 3 + 2
+    assert killed.without_times() == whole.without_times()
+
+
+def test_the_time_left_is_that_of_the_whole_budget(train, rows, monkeypatch):
+    """One second a step, on a clock that steps turn."""
+    now = [0.0]
+    monkeypatch.setattr(Pace.__init__, "__defaults__", (lambda: now[0],))
+    step = Toy.optimizers_step
+
+    def turning(self):
+        now[0] += 1.0
+        step(self)
+
+    monkeypatch.setattr(Toy, "optimizers_step", turning)
+    for limit, folder in ((None, "epochs"), (10, "steps")):
+        notes = Notes()
+        train(
+            0.1 * rows, epochs=4, folder=folder, notes=notes, log_interval=4, optimizer_step_limit=limit
+        )
+        left = [line["time left"].total_seconds() for line in notes.lines if "time left" in line]
+        assert left == [(limit or 28) - step for step in range(4, (limit or 28) + 1, 4)]
+
+
+def test_the_bar_counts_the_whole_budget(train, rows, monkeypatch):
+    bars = []
+
+    class Seen(Bar):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            bars.append(self)
+
+    monkeypatch.setattr("speechbrain_recursive.training.brain.Bar", Seen)
+    with pytest.raises(InterruptedError):
+        train(0.1 * rows, epochs=3, ckpt_interval_steps=1, dies_at=9)
+    train(0.1 * rows, epochs=3)
+    first, second = bars
+    assert (first.total, second.total) == (21, 21)
+    assert second.initial == 9

@@ -57,6 +57,13 @@ def test_dev_and_test_errors_are_those_of_one_process(runs, settings):
         }
 
 
+def test_processes_draw_speeds_of_their_own(runs):
+    one, two = ((runs / f"speeds/two/draws-{rank}").read_text().split() for rank in (0, 1))
+    assert len({*one, *two}) > 3
+    shared = min(len(one), len(two))
+    assert one[:shared] != two[:shared]
+
+
 def test_each_stage_trained(runs):
     logs = [(runs / "stages" / name / "train_log.txt").read_text() for name in ("one", "two")]
     for name in ("train match", "train ctc"):

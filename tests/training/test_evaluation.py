@@ -13,7 +13,7 @@ from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy, Proportional
 from speechbrain_recursive.nn.schedule import bicycle, cycle
-from speechbrain_recursive.training.evaluation import Point, evaluate
+from speechbrain_recursive.training.evaluation import Point, durations, evaluate
 
 TOKENIZER = CharacterTokenizer("ABC", seq2seq=False)
 TEXTS = {1: "A B C C", 2: "A B C A", 3: "A B A A"}  # by loop count; A B A A is right
@@ -78,7 +78,7 @@ def count(loaders, points, model=None, **more):
     """Evaluate with greedy decoding and more decoders."""
     decoders = {"greedy": GREEDY, **more}
     model = model or Model()
-    return evaluate(model, loaders, points, decoders, "greedy", triples, progressbar=False)
+    return evaluate(model, loaders, points, decoders, "greedy", triples)
 
 
 def batch(*names, unreadable=()):
@@ -169,3 +169,16 @@ def test_the_time_factor_is_of_forward_pass_and_decoder(loaders):
     assert rtf["greedy"] >= 0.05 / 15  # 15 s of audio in the batch
     assert rtf["ngram"] >= 0.15 / 15
     assert rtf["ngram"] - rtf["greedy"] >= 0.09 / 15
+
+
+def test_whole_seconds_make_the_same_loops_in_a_batch_as_alone():
+    rate, policy, schedule = 16000, Proportional(max_seconds=20.0), cycle(1, 20)
+    for longest in range(2, 26):
+        seconds = [*range(1, longest), longest]
+        wav_lens = torch.tensor([n * rate / (longest * rate) for n in seconds])
+        wavs = torch.empty(len(seconds), longest * rate, device="meta")
+        together = policy.at_inference(schedule, durations((wavs, wav_lens), rate))
+        assert together.by_row("recurrent") == tuple(min(n, 20) for n in seconds)
+        for n in seconds:
+            alone = torch.empty(1, n * rate, device="meta"), torch.ones(1)
+            assert durations(alone, rate) == [n]

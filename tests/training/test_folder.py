@@ -1,6 +1,7 @@
 """Results folders say what ran where."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def test_the_report_says_what_was_trained_on_when_and_with_which_code(trained):
     if head.returncode == 0:
         assert head.stdout.startswith(report["commit"].removesuffix("-dirty"))
     assert report["date"].startswith("20")
+    assert re.match("flashlight-text|NumPy", report["engines"]["ngram"])
     text = (trained / "report.md").read_text()
     assert "corpus: `LibriSpeech`" in text
 

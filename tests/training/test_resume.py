@@ -1,6 +1,7 @@
 """The LibriSpeech recipe, killed and resumed, ends with the weights of an undisturbed run."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,13 @@ from pathlib import Path
 import torch
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/kill_and_resume.py"
+
+
+def logged(folder):
+    """The lines of a log, once each and without times."""
+    text = (folder / "train_log.txt").read_text()
+    lines = re.sub(r", (seconds per step|audio seconds per second|time left): [^,\n]+", "", text)
+    return list(dict.fromkeys(lines.splitlines()))
 
 
 def test_three_kills_leave_no_trace(tmp_path):
@@ -33,6 +41,7 @@ def test_three_kills_leave_no_trace(tmp_path):
     assert all(torch.equal(value, found[key]) for key, value in expected.items())
     for name in ("tokenizer.json", "hypotheses.json"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
+    assert logged(killed) == logged(whole)
     console = (killed / "console.txt").read_text()
     assert "Loading a checkpoint from" in console
     assert all(path.name.startswith("CKPT+") for path in (killed / "save").iterdir())
