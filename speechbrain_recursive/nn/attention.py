@@ -1,26 +1,38 @@
-"""The attention of SpeechBrain's layers with its weights by head, and with one more key.
+"""The attention of SpeechBrain's layers, with its weights by head and with one more key.
 
-SpeechBrain's ``regularMHA`` returns the mean over heads, and ``RoPEMHA`` no weights at all. The functions
-here compute with the parameters of the stock modules what these compute.
+SpeechBrain's ``regularMHA`` returns the mean over heads, and ``RoPEMHA`` no weights at all. Here they
+are computed from the parameters of the stock modules.
 """
 
 from copy import copy
 
 import torch
-from speechbrain.nnet.attention import MultiheadAttention, RelPosMHAXL, RoPEMHA, _rope_rotate
+from speechbrain.nnet.attention import (
+    MultiheadAttention,
+    PrecomputedRoPESinusoids,
+    RelPosMHAXL,
+    RoPEMHA,
+    memoise_at_least,
+)
 from torch import nn
 
 
 class Attention(nn.Module):
-    """Runs in place of a stock attention module, with the same arguments and parameters.
+    """Runs in place of a stock self-attention, with its arguments and parameters.
+
+    A further key, if there is one, has the share sigmoid(s - logsumexp(s_1, ..., s_T)) of a query's
+    attention, where s is its score and s_1 to s_T those of the frames. The heads are multiplied by
+    1 - ``amount`` x share. An amount of 1 gives the attention over the frames and one more of value
+    zero, an amount of 0 the attention over the frames alone.
 
     Arguments
     ---------
     stock : RelPosMHAXL, RoPEMHA or MultiheadAttention
         The module, which is not changed.
     key : torch.Tensor, optional
-        One more key [heads, d / heads], which all frames can attend to and whose value is zero. It has no
-        position.
+        The further key [heads, d / heads]. It has no position, and every frame can attend to it.
+    amount : torch.Tensor, optional
+        One for all heads, or [heads]; 1 by default.
 
     Raises
     ------
@@ -36,16 +48,20 @@ class Attention(nn.Module):
     (torch.Size([1, 2, 5, 5]), True)
     """
 
-    def __init__(self, stock: nn.Module, key: torch.Tensor | None = None):
+    def __init__(
+        self,
+        stock: nn.Module,
+        key: torch.Tensor | None = None,
+        amount: torch.Tensor | None = None,
+    ):
         super().__init__()
-        for kind, scores in _SCORES.items():
-            if isinstance(stock, kind):
-                self._scores = scores
-                break
-        else:
+        found = [scores for kind, scores in _SCORES.items() if isinstance(stock, kind)]
+        if not found:
             raise TypeError(f"no attention weights by head for {type(stock).__name__}")
-        self.stock = stock
+        self._scores = found[0]
+        self.stock = stock.att if isinstance(stock, MultiheadAttention) else stock
         self.key = key
+        self.amount = amount
 
     def forward(
         self,
@@ -68,7 +84,7 @@ class Attention(nn.Module):
         key_padding_mask : torch.BoolTensor, optional
             [B, T], True on padding.
         pos_embs : torch.Tensor, optional
-            [1, 2T-1, d] for ``RelPosMHAXL``.
+            [1, 2T-1, d] for ``RelPosMHAXL``; the others take none.
         return_attn_weights : bool
             Not used: they are always returned.
 
@@ -77,25 +93,21 @@ class Attention(nn.Module):
         torch.Tensor
             [B, T, d].
         torch.Tensor
-            Weights [B, heads, T, T], without those of the further key.
+            Weights [B, heads, T, T] of the frames, without a further key. They are zero for a frame that
+            may attend to nothing, and so are its heads.
         """
-        scores, further, values, drop, project = self._scores(self.stock, query, pos_embs, self.key)
-        forbidden = torch.zeros_like(scores[:1, :1], dtype=torch.bool)
-        if attn_mask is not None:
-            mask = attn_mask if attn_mask.dim() == 2 else attn_mask.unflatten(0, (len(query), -1))
-            if mask.dtype == torch.bool:
-                forbidden = forbidden | mask
-            else:
-                scores = scores + mask
-        if key_padding_mask is not None:
-            forbidden = forbidden | key_padding_mask[:, None, None]
-        scores = scores.masked_fill(forbidden, -torch.inf)
-        if further is not None:
-            scores = torch.cat([scores, further], dim=-1)
-        weights = torch.softmax(scores, dim=-1, dtype=torch.float32)[..., : query.shape[1]]
-        weights = weights.masked_fill(forbidden, 0.0).to(values.dtype)  # rows that may attend to nothing
-        heads = nn.functional.dropout(weights, drop, self.training) @ values
-        return project(heads.transpose(1, 2).flatten(2)), weights
+        query, scores, values = self._scores(self.stock, query, pos_embs)
+        scores, forbidden = _masked(scores, attn_mask, key_padding_mask)
+        weights = torch.softmax(scores, dim=-1).masked_fill(forbidden, 0.0).to(values.dtype)
+        dropped = nn.functional.dropout(weights, self.stock.dropout, self.stock.training)
+        heads = dropped @ values
+        if self.key is not None:
+            score = query @ self.key[:, :, None]
+            share = torch.sigmoid(score - scores.logsumexp(-1, keepdim=True))
+            if self.amount is not None:
+                share = self.amount[..., None, None] * share
+            heads = (1 - share).to(heads.dtype) * heads
+        return self.stock.out_proj(heads.transpose(1, 2).flatten(2)), weights
 
 
 def with_attention(layer: nn.Module, name: str, attention: nn.Module) -> nn.Module:
@@ -104,7 +116,7 @@ def with_attention(layer: nn.Module, name: str, attention: nn.Module) -> nn.Modu
     Arguments
     ---------
     layer : torch.nn.Module
-        It is not changed.
+        It is not changed. If it is compiled, its copy is not.
     name : str
         Under which name the layer has its attention.
     attention : torch.nn.Module
@@ -129,50 +141,62 @@ def attention_of(layer: nn.Module) -> tuple[str, nn.Module]:
     raise TypeError(f"{type(layer).__name__} has no self-attention")
 
 
-def _relative(stock, x, pos, key):
+def _masked(scores, mask, pad):
+    """Scores under an attention mask and a padding mask, and where attention is forbidden."""
+    forbidden = torch.zeros_like(scores[:1, :1], dtype=torch.bool)
+    if mask is not None:
+        mask = mask if mask.dim() == 2 else mask.unflatten(0, (len(scores), -1))
+        if mask.dtype == torch.bool:
+            forbidden = mask
+        else:
+            scores, forbidden = scores + mask, mask == -torch.inf
+    if pad is not None:
+        forbidden = forbidden | pad[:, None, None]
+    return scores.masked_fill(forbidden, -torch.inf), forbidden
+
+
+def _relative(stock, x, positions):
     """RelPosMHAXL: content and position have biases of their own; scores are scaled by sqrt(d)."""
-    query, keys, values = _project(x, stock.in_proj_weight, stock.num_heads)
-    if stock.vbias is not None:
-        values = values + stock.value_bias_weight.view(1, stock.num_heads, 1, -1)
-    shape = 1, stock.num_heads, 1, stock.head_dim  # the parameters are read in this order, not theirs
+    query, keys, values = _projected(stock, x)
+    shape = 1, stock.num_heads, 1, stock.head_dim  # the biases' memory order, not their own shape
     content = (query + stock.pos_bias_u.view(shape)) * stock.scale
     place = (query + stock.pos_bias_v.view(shape)) * stock.scale
-    positions = stock.linear_pos(pos).unflatten(-1, (stock.num_heads, -1)).transpose(1, 2)
-    scores = content @ keys.mT + stock.rel_shift(place @ positions.mT)
-    return scores, _further(content, key), values, stock.dropout_att.p, stock.out_proj
+    places = stock.linear_pos(positions).unflatten(-1, (stock.num_heads, -1)).transpose(1, 2)
+    return content, content @ keys.mT + stock.rel_shift(place @ places.mT), values
 
 
-def _rotary(stock, x, pos, key):
+def _rotary(stock, x, positions):
     """RoPEMHA: query and key are rotated; scores are scaled by sqrt(d)."""
-    del pos
-    query, keys, values = _project(x, stock.in_proj_weight, stock.num_heads)
-    if stock.vbias is not None:
-        values = values + stock.value_bias_weight.view(1, stock.num_heads, 1, -1)
-    rotated = (_rope_rotate(each.transpose(1, 2)).transpose(1, 2) for each in (query, keys))
-    scores = next(rotated) * stock.scale @ next(rotated).mT
-    return scores, _further(query * stock.scale, key), values, stock.dropout, stock.out_proj
+    query, keys, values = _projected(stock, x)
+    sinusoids = _sinusoids(x.shape[1], stock.head_dim, query.dtype, x.device)
+    query = query * stock.scale
+    return query, _rotated(query, sinusoids) @ _rotated(keys, sinusoids).mT, values
 
 
-def _regular(stock, x, pos, key):
-    """MultiheadAttention around PyTorch's: scores are scaled by sqrt(d / heads)."""
-    stock, heads = stock.att, stock.att.num_heads
+def _regular(stock, x, positions):
+    """PyTorch's MultiheadAttention: scores are scaled by sqrt(d / heads)."""
     whole = nn.functional.linear(x, stock.in_proj_weight, stock.in_proj_bias).chunk(3, dim=-1)
-    query, keys, values = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in whole)
+    query, keys, values = (each.unflatten(-1, (stock.num_heads, -1)).transpose(1, 2) for each in whole)
     query = query * stock.head_dim**-0.5
-    scores = query @ keys.mT
-    scores = scores if pos is None else scores + pos
-    return scores, _further(query, key), values, stock.dropout, stock.out_proj
-
-
-def _project(x, weight, heads):
-    """Query, key and value [B, heads, T, d / heads] of a projection that is fused by head."""
-    whole = nn.functional.linear(x, weight).unflatten(-1, (heads, -1)).transpose(1, 2)
-    return whole.chunk(3, dim=-1)
-
-
-def _further(query, key):
-    """Scores of the further key [B, heads, T, 1]."""
-    return None if key is None else query @ key[None, :, :, None]
+    return query, query @ keys.mT, values
 
 
 _SCORES = {RelPosMHAXL: _relative, RoPEMHA: _rotary, MultiheadAttention: _regular}
+
+
+def _projected(stock, x):
+    """Query, key and value [B, heads, T, d / heads] of a projection that is fused by head."""
+    whole = nn.functional.linear(x, stock.in_proj_weight).unflatten(-1, (stock.num_heads, -1))
+    query, keys, values = whole.transpose(1, 2).chunk(3, dim=-1)
+    if stock.vbias is not None:
+        values = values + stock.value_bias_weight.view(stock.num_heads, 1, -1)
+    return query, keys, values
+
+
+def _rotated(x, sinusoids):
+    time = x.shape[-2]
+    return x * sinusoids.cosines[:time] + x[..., sinusoids.index_swap] * sinusoids.sines[:time]
+
+
+# of the next power of two, so that a length is seldom new
+_sinusoids = memoise_at_least(lambda time: 1 << (time - 1).bit_length())(PrecomputedRoPESinusoids)
