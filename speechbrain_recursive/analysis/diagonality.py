@@ -85,12 +85,14 @@ def diagonality_table(cad: np.ndarray, labels: Sequence[str]) -> str:
     cad : numpy.ndarray
         [N, heads], from :func:`mean_diagonality`.
     labels : sequence of str
-        Names of the N steps.
+        Their layers.
 
     Returns
     -------
     str
     """
-    values = np.stack([cad.mean(1), cad.min(1), cad.max(1)], axis=1)
-    lines = [[name, *(f"{x:.3f}" for x in row)] for name, row in zip(labels, values, strict=True)]
-    return markdown_table(["layer", "mean", "least", "largest"], lines)
+    values = zip(labels, cad.mean(1), cad.min(1), cad.max(1), strict=True)
+    lines = [
+        [str(step), name, *(f"{x:.3f}" for x in row)] for step, (name, *row) in enumerate(values, 1)
+    ]
+    return markdown_table(["step", "layer", "mean", "least", "largest"], lines)

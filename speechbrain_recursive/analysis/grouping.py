@@ -87,7 +87,7 @@ def groupings(cad: np.ndarray) -> list[Grouping]:
     return [group(cad, n_phonetic) for n_phonetic in range(1, len(cad) - 1)]
 
 
-def propose_grouping(cad: np.ndarray) -> Grouping:
+def propose_grouping(cad: np.ndarray) -> Grouping | None:
     """The grouping of the least error, of those that a student can be made of.
 
     Arguments
@@ -95,10 +95,10 @@ def propose_grouping(cad: np.ndarray) -> Grouping:
     cad : numpy.ndarray
         Of each layer and head [N, heads].
 
-    Raises
-    ------
-    UserError
-        If there are fewer than seven layers.
+    Returns
+    -------
+    Grouping or None
+        None for fewer than seven layers.
 
     Example
     -------
@@ -106,9 +106,7 @@ def propose_grouping(cad: np.ndarray) -> Grouping:
     'phonetic 0-2, obscure 3, linguistic 4-7'
     """
     possible = [each for each in groupings(cad) if min(student_layers(len(cad), each.n_phonetic)) >= 2]
-    if not possible:
-        raise UserError(f"{len(cad)} layers are too few for BiCycle's groups; it takes 7 at least")
-    return min(possible, key=lambda each: round(each.error, 9))
+    return min(possible, key=lambda each: round(each.error, 9), default=None)
 
 
 def student_layers(n_layers: int, n_phonetic: int, n_student: int | None = None) -> tuple[int, int]:
@@ -170,22 +168,51 @@ def student_keys(grouping: Grouping, n_student: int | None = None) -> dict[str, 
     return {"n_teacher": n, "n_phonetic": p, "n_layers": phonetic + linguistic}
 
 
-def grouping_report(cad: np.ndarray, chosen: Grouping, keys: dict[str, int]) -> str:
+def choose_grouping(
+    cad: np.ndarray, n_phonetic: int | None = None, n_student: int | None = None
+) -> tuple[Grouping, dict[str, int]] | tuple[None, None]:
+    """The user's grouping or the proposed one, and the recipes' keys that follow from it.
+
+    Arguments
+    ---------
+    cad : numpy.ndarray
+        Of each layer and head [N, heads].
+    n_phonetic : int, optional
+        The user's choice; see :func:`group`.
+    n_student : int, optional
+        See :func:`student_keys`.
+
+    Returns
+    -------
+    Grouping or None
+        None if there are fewer than seven layers and no choice of the user's.
+    dict or None
+
+    Raises
+    ------
+    UserError
+        Where :func:`group` and :func:`student_keys` raise it.
+    """
+    chosen = propose_grouping(cad) if n_phonetic is None else group(cad, n_phonetic)
+    return (None, None) if chosen is None else (chosen, student_keys(chosen, n_student))
+
+
+def grouping_report(cad: np.ndarray, chosen: Grouping | None, keys: dict[str, int] | None = None) -> str:
     """The evidence for a grouping, and what follows from it, as Markdown.
 
     Arguments
     ---------
     cad : numpy.ndarray
         Of each layer and head [N, heads].
-    chosen : Grouping
-        Proposed, or the user's choice.
-    keys : dict
-        From :func:`student_keys`.
+    chosen, keys
+        From :func:`choose_grouping`.
 
     Returns
     -------
     str
     """
+    if chosen is None:
+        return f"{len(cad)} layers are too few for BiCycle's groups, which take seven."
     head = ["phonetic layers", "CAD phonetic", "obscure", "linguistic", "error"]
     lines = []
     for each in groupings(cad):
@@ -195,7 +222,7 @@ def grouping_report(cad: np.ndarray, chosen: Grouping, keys: dict[str, int]) -> 
     parts = [_RULE, markdown_table(head, lines), f"Layers, counted from 0: {chosen.layers}."]
     if chosen.linguistic <= chosen.phonetic:
         parts.append("The upper layers are not more diagonal than the lower ones, unlike the paper's.")
-    n, p, m = keys["n_teacher"], keys["n_phonetic"], keys["n_layers"]
+    n, p, m = keys.values()
     phonetic, linguistic = student_layers(n, p, m)
     layers = [str(layer) for (layer,) in stepwise(n, m, p)]
     parts.append(

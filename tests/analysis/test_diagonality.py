@@ -77,5 +77,8 @@ def test_no_audio_is_named():
 
 def test_table():
     table = diagonality_table(np.array([[0.5, 0.7], [0.9, 0.9]]), ["0", "1/0"]).splitlines()
-    assert table[0] == "| layer |  mean | least | largest |"
-    assert table[2:] == ["| 0     | 0.600 | 0.500 |   0.700 |", "| 1/0   | 0.900 | 0.900 |   0.900 |"]
+    assert table[0] == "| step | layer |  mean | least | largest |"
+    assert table[2:] == [
+        "| 1    |     0 | 0.600 | 0.500 |   0.700 |",
+        "| 2    |   1/0 | 0.900 | 0.900 |   0.900 |",
+    ]

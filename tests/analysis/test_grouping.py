@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from speechbrain_recursive.analysis.grouping import (
+    choose_grouping,
     group,
     grouping_report,
     groupings,
@@ -87,14 +88,18 @@ def test_a_student_that_cannot_be_made(p, size, said):
 
 @pytest.mark.parametrize("n", [1, 2, 6])
 def test_too_few_layers(n):
-    with pytest.raises(UserError, match=f"{n} layers are too few for BiCycle's groups"):
-        propose_grouping(np.zeros((n, 1)))
+    cad = np.zeros((n, 1))
+    assert propose_grouping(cad) is None
+    assert choose_grouping(cad) == (None, None)
+    assert (
+        grouping_report(cad, None) == f"{n} layers are too few for BiCycle's groups, which take seven."
+    )
+    assert propose_grouping(np.zeros((7, 1))).n_phonetic == 3
 
 
 def test_report():
     cad = two_levels(18, 7)
-    chosen = propose_grouping(cad)
-    text = grouping_report(cad, chosen, student_keys(chosen))
+    text = grouping_report(cad, *choose_grouping(cad))
     rows = text.split("| phonetic layers")[1].split("\n\n")[0].splitlines()[2:]
     assert len(rows) == 16
     assert [row.split()[1] for row in rows if "(chosen)" in row] == ["7"]
@@ -105,6 +110,14 @@ def test_report():
     assert text.endswith("```yaml\nn_teacher: 18\nn_phonetic: 7\nn_layers: 9\n```")
     assert "not more diagonal" not in text
     upside_down = cad[::-1]
-    assert "not more diagonal" in grouping_report(
-        upside_down, group(upside_down, 7), student_keys(chosen)
-    )
+    assert "not more diagonal" in grouping_report(upside_down, *choose_grouping(upside_down, 7))
+
+
+def test_the_user_overrules():
+    cad = two_levels(18, 7)
+    chosen, keys = choose_grouping(cad, n_phonetic=5, n_student=8)
+    assert chosen == group(cad, 5) != propose_grouping(cad)
+    assert keys == {"n_teacher": 18, "n_phonetic": 5, "n_layers": 8}
+    text = grouping_report(cad, chosen, keys)
+    assert "A student of 8 layers starts from layers 0, 2, 4 and 9, 11, 13, 15, 17." in text
+    assert "| 5 (chosen) " in text
