@@ -172,9 +172,7 @@ class ASR(Task):
             "multiply_adds_per_second": {
                 name: multiply_adds_per_second(model, point.depth) for name, point in points.items()
             },
-            "engines": {
-                n: decode.engine for n, (_, decode) in decoders.items() if hasattr(decode, "engine")
-            },
+            "engines": {name: each.engine(decode) for name, (each, decode) in decoders.items()},
             **self.about_run(command),
         }
         write_report(self.setting.folder, found.rows, info, found.worst)
