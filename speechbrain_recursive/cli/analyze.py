@@ -1,17 +1,20 @@
-"""``analyze``: similarity of layers, and where two runs differ."""
+"""``analyze``: similarity of layers, what their states tell, and where two runs differ."""
 
 import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
 from speechbrain_recursive.cli.compare import add_bins
+from speechbrain_recursive.cli.probe import add_probe
 from speechbrain_recursive.errors import UserError
 
 
 def add(commands: _SubParsersAction) -> None:
     """Add the command to argparse's subparsers."""
     parser = commands.add_parser(
-        "analyze", aliases=["analyse"], help="layer similarity; where one run is better than another"
+        "analyze",
+        aliases=["analyse"],
+        help="similarity of layers; phonemes in them; where one run is better than another",
     )
     analyses = parser.add_subparsers(dest="analysis", required=True)
     alike = analyses.add_parser(
@@ -44,6 +47,7 @@ def add(commands: _SubParsersAction) -> None:
     )
     alike.set_defaults(run=_similarity)
     add_bins(analyses)
+    add_probe(analyses)
 
 
 def _similarity(arguments: Namespace, _: list[str]) -> None:

@@ -107,6 +107,23 @@ def _in_order(uid, rows):
     return [phoneme for phoneme, _ in rows]
 
 
+def find_phonemes(audio: Iterable[str | Path]) -> Path | None:
+    """Find the table of a corpus: a ``phonemes.csv`` in a folder that holds its audio, at any depth.
+
+    Arguments
+    ---------
+    audio : iterable of (str or Path)
+        Files of the corpus.
+
+    Returns
+    -------
+    Path or None
+        None if there is none.
+    """
+    above = (folder for file in audio for folder in Path(file).parents)
+    return next((folder / FILE for folder in above if (folder / FILE).is_file()), None)
+
+
 def phonemes_at(phonemes: Sequence[Phoneme], times: Iterable[float]) -> list[str | None]:
     """Which phoneme is spoken at each of several times.
 
