@@ -142,15 +142,13 @@ def similarity_map(similarity: np.ndarray, labels: list[str], title: str) -> byt
     return _png(figure)
 
 
-def accuracy_by_step(models: dict[str, list[dict]], majority: float, title: str) -> bytes:
+def accuracy_by_step(models: dict[str, list[dict]], title: str) -> bytes:
     """Plot accuracies against the logical step, with a line per model and a band of its interval.
 
     Arguments
     ---------
     models : dict of str to list of dict
         By name, ``accuracy``, ``low`` and ``high`` in percent after each step.
-    majority : float
-        Accuracy without any state, in percent: a dashed line.
     title : str
         Heading of the figure.
 
@@ -162,7 +160,7 @@ def accuracy_by_step(models: dict[str, list[dict]], majority: float, title: str)
     Example
     -------
     >>> steps = [{"accuracy": 40.0, "low": 38.0, "high": 42.0}] * 3
-    >>> accuracy_by_step({"teacher": steps}, 9.0, "Phonemes")[1:4]
+    >>> accuracy_by_step({"teacher": steps}, "Phonemes")[1:4]
     b'PNG'
     """
     figure = Figure(figsize=(7.5, 4.6), dpi=150, layout="constrained")
@@ -173,8 +171,6 @@ def accuracy_by_step(models: dict[str, list[dict]], majority: float, title: str)
         y, low, high = ([step[key] for step in steps] for key in ("accuracy", "low", "high"))
         axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
         axes.plot(x, y, marker, color=color, linestyle=style, markersize=4, label=name)
-    dashes = {"color": "0.45", "linestyle": (0, (2, 2)), "linewidth": 1}
-    axes.axhline(majority, label="most frequent class", **dashes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("logical step")
     axes.set_ylabel("accuracy (%), band: 95% interval")

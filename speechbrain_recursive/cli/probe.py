@@ -41,7 +41,7 @@ def _probe(arguments: Namespace, _: list[str]) -> None:
         f"Without any state: {found['majority']:.1f}\n"
     )
     folder = Path(arguments.output_folder or arguments.models[-1])
-    image = accuracy_by_step(found["models"], found["majority"], title)
+    image = accuracy_by_step(found["models"], f"{title} (without any state: {found['majority']:.1f}%)")
     write_whole(folder / "probe.png", image)
     write_whole(folder / "probe.md", f"{text}\n![Probe](probe.png)\n")
     write_whole(folder / "probe.json", json.dumps(found, indent=1))

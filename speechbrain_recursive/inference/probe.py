@@ -84,7 +84,8 @@ def probe_models(
             try:
                 majority = read([each[:, None] * 0.0 for each in classes], classes)["accuracy"]
             except ValueError as error:
-                raise UserError(f"{facts['labels']}, {facts['split']}: {error}") from error
+                where = f"{facts['labels']}, {split}"
+                raise UserError(f"{where}: {error}; more utterances are needed") from error
             facts |= {"frames": sum(map(len, classes)), "phonemes": len(inventory)}
             facts["majority"] = majority
         bar = Bar(range(len(layers.labels)), f"Probes of {name}")
