@@ -29,6 +29,7 @@ REDUCED = {
     "synthetic": {"n_train": 40, "n_dev": 2, "n_test": 2},
     "num_decoder_layers": 1,
     "tensorboard": False,
+    "distillation_epochs": 1,
 }
 LM = {"num_encoder_layers": 2, "d_model": 16, "nhead": 2, "d_ffn": 32}
 SPLITS = {
@@ -149,5 +150,23 @@ def small():
         elif not tree["characters"]:
             given["vocab_size"] = 200 if tree["token_type"] == "char" else 50
         return given
+
+    return overrides
+
+
+@pytest.fixture(scope="session")
+def peers(librispeech, run_recipe, small, tmp_path_factory):
+    """``peers(recipe)``: overrides that name a small trained teacher, if a recipe needs one."""
+    trained = {}
+
+    def overrides(path):
+        if "teacher" not in merge(path):
+            return {}
+        name = Path(merge(path)["teacher"]).parent.name
+        if name not in trained:
+            trained[name], recipe = tmp_path_factory.mktemp(name), path.with_name(f"{name}.yaml")
+            given = {"data_folder": librispeech, "output_folder": trained[name], **small(recipe)}
+            run_recipe([recipe, *flags(given)])
+        return {"teacher": trained[name]}
 
     return overrides

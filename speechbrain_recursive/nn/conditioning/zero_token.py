@@ -55,7 +55,7 @@ class ZeroToken(Hook):
         self.gates = nn.ModuleDict()
 
     def attach(self, layers: Mapping[int, nn.Module]) -> None:
-        """Make keys [loops, heads, d / heads], amounts [loops] and a gate for each of the block's layers.
+        """Make keys [loops, heads, d / heads], amounts [loops] and a gate for each of the layers.
 
         Raises
         ------
