@@ -3,7 +3,9 @@
 The English grammar has a little over 200 word types. They are chosen to sound different: there are no
 homophones, few pairs that differ in one sound, and no word in both singular and plural. The Mandarin
 grammar has a little over 100 characters. As eSpeak NG pronounces them in their words, no two of them
-sound alike, tones included; eSpeak knows all of them.
+sound alike, tones included; eSpeak knows all of them. The French grammar has a little over 200 word
+types in their usual spelling, with accents, ligatures, hyphens and elided articles. Many nouns begin with
+vowels, so that there is liaison. Of all words only a and à sound alike.
 """
 
 import random
@@ -100,11 +102,89 @@ MANDARIN = {
     "time": "昨天 去年 早上 周末",
     "place": "公园 学校 厨房 桥下 海边 银行 门口",
 }
+FRENCH = {
+    "S": [
+        "{subject} a {done} {thing}",
+        "{subject} a {done} {thing}",
+        "{subject} a {done} {things} {place}",
+        "{people} ont {done} {thing}",
+        "{people} ont {done} {things} {time}",
+        "{time} {subject} a {done} {object}",
+        "{order} {base} {thing}",
+        "{order} {base} {object} {place}",
+        "{ask} {base} {thing}",
+        "qui a {done} {things}",
+    ],
+    "subject": ["{person}", "{person}", "{name}", "quelqu'un"],
+    "person": [
+        *("le médecin", "le garçon", "le cuisinier", "mon grand-père", "mon frère", "mon oncle"),
+        *("la boulangère", "la princesse", "ma sœur", "l'infirmière", "l'avocat", "l'étudiant"),
+    ],
+    "people": ["les {many}", "ses {many}", "nos {many}"],
+    "many": "enfants élèves amis ouvriers voisins musiciens pompiers touristes",
+    "name": "Élodie Jérôme Hélène François Zoé Xavier Béatrice Guillaume Martine Yasmine Karim",
+    "done": """trouvé acheté perdu vendu caché apporté dessiné oublié reçu ouvert choisi emprunté réparé
+        découvert volé peint préparé""",
+    "base": """prendre suivre construire décrire remplir détruire protéger toucher présenter garder
+        chercher copier""",
+    "order": [
+        *(
+            "il faut",
+            "tu peux",
+            "il doit",
+            "elle voudrait",
+            "j'aimerais",
+            "essayez de",
+            "n'oublie pas de",
+        ),
+        *("nous allons",),
+    ],
+    "ask": [
+        "pourquoi faut-il",
+        "comment peut-elle",
+        "où va-t-elle",
+        "quand veux-tu",
+        "est-ce qu'il doit",
+    ],
+    "thing": ["{object}", "{object} {adjective}", "{object} {adjective}", "{things}"],
+    "object": ["le {masculine}", "un {masculine}", "la {feminine}", "une {feminine}", "{elided}"],
+    "masculine": """gâteau vélo tableau piano téléphone parapluie miroir journal panier couteau camion
+        fromage tambour collier kiwi""",
+    "feminine": """fenêtre guitare valise lampe chaise montre poupée fourchette voiture flûte boîte
+        bougie leçon pêche""",
+    "elided": "l'échelle l'armoire l'éventail l'ordinateur l'épée l'écharpe l'image",
+    "adjective": """rouge jaune bizarre magnifique énorme fragile inutile célèbre moderne étrange
+        fantastique naïve rapide""",
+    "things": ["{number} {plural}"],
+    "number": "deux trois quatre cinq huit neuf onze quinze vingt trente plusieurs quelques",
+    "plural": """arbres oiseaux abeilles éléphants ânes œufs assiettes étoiles horloges orchidées citrons
+        champignons bouteilles crayons papillons tortues carottes lapins""",
+    "place": ["{preposition} {location}"],
+    "preposition": "devant derrière dans vers sous",
+    "location": [
+        *("le jardin", "le château", "le théâtre", "le musée", "le marché", "le pont", "le village"),
+        *(
+            "la forêt",
+            "la gare",
+            "la rivière",
+            "la bibliothèque",
+            "la montagne",
+            "la plage",
+            "la cuisine",
+        ),
+        *("l'hôpital", "l'église", "l'école", "l'usine", "l'île", "l'université"),
+    ],
+    "time": [
+        *("hier", "ce matin", "samedi soir", "dimanche", "l'été dernier", "l'hiver dernier", "en août"),
+        *("à Noël", "à midi", "à {hour} heures", "avant le dîner", "aujourd'hui", "cette année"),
+    ],
+    "hour": "cinq huit neuf onze quinze vingt",
+}
 GRAMMARS = {
     language: {
         rule: choices.split() if isinstance(choices, str) else choices for rule, choices in rules.items()
     }
-    for language, rules in {"en-us": ENGLISH, "cmn": MANDARIN}.items()
+    for language, rules in {"en-us": ENGLISH, "cmn": MANDARIN, "fr": FRENCH}.items()
 }
 
 
@@ -145,7 +225,7 @@ def sentences(count: int, seed: int | str, language: str = "en-us") -> list[str]
     Returns
     -------
     list of str
-        Words and spaces; English ones in upper case.
+        Words and spaces; English ones in upper case, French ones with names in title case.
 
     Example
     -------

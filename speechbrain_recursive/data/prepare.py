@@ -21,6 +21,7 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text, write_whole
 
 MIN_DURATION, MAX_DURATION = 0.1, 40.0  # of an utterance, in seconds
+ESTIMATED = ("MP3",)  # formats whose length may be an estimate, if only a little too long
 MAX_LEFT_OUT = 0.01  # of a split
 UNREADABLE_DURATION = 0.5  # seconds of silence in place of audio that cannot be read
 STAMP = "prepared.json"
@@ -210,7 +211,10 @@ def _audio(row):
                 limits = f"{MIN_DURATION:g} to {MAX_DURATION:g} s"
                 return duration, f"lasts {duration:.2f} s, which is not within {limits}"
             samples = decode(audio, frames, row.get("channel"), dtype="int16")
-            return duration, "" if len(samples) == frames else "cut short"
+            decoded = len(samples) / audio.samplerate
+            lost = duration - decoded
+            cut_short = lost >= MIN_DURATION if audio.format in ESTIMATED else lost > 0
+            return decoded, "cut short" if cut_short else ""
     except UserError as error:
         return 0.0, str(error)
     except soundfile.SoundFileError as error:

@@ -75,6 +75,9 @@ class Twin:
         ``(root, plan)``: writes transcripts and whatever else the corpus has beside its audio. The
         plan has one dict per utterance: ``split``, ``speaker`` (int), ``path``, ``variant``, ``text``
         and the parameters of its speech, in the order of speakers and paths.
+    sample_rate : int
+        Of the files, in Hz. The speech in them ends at 8 kHz. The endings of paths, such as ``.mp3``,
+        decide on their format.
     """
 
     root: str
@@ -83,6 +86,7 @@ class Twin:
     rates: tuple[int, int]
     place: Callable[[str, int, int], str]
     write: Callable[[Path, list[dict[str, Any]]], None]
+    sample_rate: int = SAMPLE_RATE
 
 
 def synthesize(
@@ -157,7 +161,7 @@ def synthesize(
     plan = _plan(twin, counts, seed, rates)
     twin.write(partial, plan)
     babble = _babble(twin, seed) if noise else None
-    speak = functools.partial(_speak, twin.language, partial, seed, babble, noise, reverb)
+    speak = functools.partial(_speak, twin, partial, seed, babble, noise, reverb)
     speakers = [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
     bar = {"tqdm_class": Bar, "desc": "Synthesis", "unit": " speakers"}
     thread_map(speak, speakers, max_workers=workers, **bar)
@@ -204,22 +208,24 @@ def _plan(twin, counts, seed, rates):
     return sorted(plan, key=lambda row: (row["speaker"], row["path"]))
 
 
-def _speak(language, root, seed, babble, noise, reverb, rows):
+def _speak(twin, root, seed, babble, noise, reverb, rows):
     """Speak and write all utterances of one speaker, with one synthesizer."""
-    voice = espeak.Espeak(language)
+    voice = espeak.Espeak(twin.language)
     for row in rows:
         rng = np.random.default_rng((seed, row["index"]))
         spoken = voice.speak(row["text"].lower(), row["variant"], row["rate"], row["pitch"])
-        signal = _record(_resample(spoken, voice.sample_rate), rng, babble, noise, reverb)
+        speech = _resample(spoken / 32768.0, voice.sample_rate, SAMPLE_RATE)
+        signal = _record(speech, rng, babble, noise, reverb)
         path = root / row["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, signal, SAMPLE_RATE, subtype="PCM_16")
+        signal = _resample(signal, SAMPLE_RATE, twin.sample_rate)
+        soundfile.write(path, signal, twin.sample_rate)  # FLAC and WAV: 16 bits
 
 
-def _resample(samples, rate):
-    """int16 at ``rate`` to floats in [-1, 1] at 16 kHz; in one thread, so the same every time."""
-    common = np.gcd(SAMPLE_RATE, rate)
-    return resample_poly(samples / 32768.0, SAMPLE_RATE // common, rate // common)
+def _resample(samples, rate, wanted):
+    """Another sample rate; in one thread, so the same every time."""
+    common = np.gcd(wanted, rate)
+    return resample_poly(samples, wanted // common, rate // common) if wanted != rate else samples
 
 
 def _record(speech, rng, babble, noise, reverb):
@@ -250,6 +256,6 @@ def _babble(twin, seed):
         voice = espeak.Espeak(twin.language)
         text = " ".join(grammar.sentences(6, f"{seed} babble {i}", twin.language)).lower()
         spoken = voice.speak(text, voices[i], 150, 40 + 4 * i)
-        track = _resample(spoken, voice.sample_rate)
+        track = _resample(spoken / 32768.0, voice.sample_rate, SAMPLE_RATE)
         tracks.append(track / np.linalg.norm(track) * len(track) ** 0.5)
     return sum(track[: min(map(len, tracks))] for track in tracks)
