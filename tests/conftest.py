@@ -155,18 +155,18 @@ def small():
 
 
 @pytest.fixture(scope="session")
-def peers(librispeech, run_recipe, small, tmp_path_factory):
-    """``peers(recipe)``: overrides that name a small trained teacher, if a recipe needs one."""
+def peers(run_recipe, small, tmp_path_factory):
+    """``peers(recipe, corpus)``: overrides that name a small trained teacher, if it needs one."""
     trained = {}
 
-    def overrides(path):
+    def overrides(path, corpus):
         if "teacher" not in merge(path):
             return {}
-        name = Path(merge(path)["teacher"]).parent.name
-        if name not in trained:
-            trained[name], recipe = tmp_path_factory.mktemp(name), path.with_name(f"{name}.yaml")
-            given = {"data_folder": librispeech, "output_folder": trained[name], **small(recipe)}
-            run_recipe([recipe, *flags(given)])
-        return {"teacher": trained[name]}
+        recipe = path.with_name(f"{Path(merge(path)['teacher']).parent.name}.yaml")
+        if recipe not in trained:
+            trained[recipe] = tmp_path_factory.mktemp(recipe.stem)
+            given = {"data_folder": corpus, "output_folder": trained[recipe], **small(recipe)}
+            run_recipe([recipe, *flags(given)], recipe.parents[1].name)
+        return {"teacher": trained[recipe]}
 
     return overrides

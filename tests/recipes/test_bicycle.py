@@ -38,6 +38,12 @@ ROWS = {
     "LibriSpeech/kd": (16.2, 16),
     "LibriSpeech/gfd": (16.2, 20),
     "LibriSpeech/fitnets": (16.2, 20),
+    "CommonVoice-fr/teacher": (121, 18),
+    "CommonVoice-fr/baseline": (64.6, 9),
+    "CommonVoice-fr/1_1": (64.6, 9),
+    "CommonVoice-fr/2_2": (64.6, 16),
+    "CommonVoice-fr/cycle_18": (64.6, 18),
+    "CommonVoice-fr/zero_token_16": (65.8, 16),
 }
 TAKEN = [1, 3, 5, 7, 10, 12, 14, 16, 18]  # layers of the teacher
 

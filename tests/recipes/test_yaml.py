@@ -46,7 +46,8 @@ def test_seeds_have_folders_of_their_own(path):
 @pytest.mark.parametrize("path", YAMLS, ids=named)
 def test_it_trains_and_reports(path, corpora, run_recipe, small, peers, tmp_path):
     recipe = path.parents[1].name
-    given = {"data_folder": corpora[recipe], "output_folder": tmp_path, **small(path), **peers(path)}
+    given = {"data_folder": corpora[recipe], "output_folder": tmp_path, **small(path)}
+    given |= peers(path, corpora[recipe])
     words = [
         word for key, value in given.items() for word in (f"--{key}", json.dumps(value, default=str))
     ]
