@@ -91,6 +91,8 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=40, help="training steps of each in a round")
     parser.add_argument("--spins", type=int, help="GOMP_SPINCOUNT of the two, instead of the default")
     options = parser.parse_args(argv)
+    if options.rounds < 6:
+        parser.error("--rounds: fewer than 6 carry no 95% interval of a median")
     from pairs import median_ratio
 
     from speechbrain_recursive.data.librispeech import LibriSpeech

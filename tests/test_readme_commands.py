@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from hashlib import md5
 from importlib.metadata import metadata
@@ -144,8 +145,7 @@ def archive(path, folder, name):
 @pytest.fixture
 def openslr(clone, tmp_path, librispeech, aishell):
     """A folder in the place of openslr.org, with small corpora and an n-gram."""
-    mirror = tmp_path / "openslr"
-    mirror.mkdir()
+    mirror = Path(tempfile.mkdtemp())  # a short path, with which lines keep their length
     sums = {"data_aishell": archive(mirror / "33/data_aishell.tgz", aishell, "data_aishell")}
     for split in ("train-clean-100", "dev-clean", "test-clean"):
         sums[split] = archive(mirror / f"12/{split}.tar.gz", librispeech, f"LibriSpeech/{split}")
@@ -159,6 +159,8 @@ def openslr(clone, tmp_path, librispeech, aishell):
         for split in sums:
             text = re.sub(rf'"{split}": "\w+"', f'"{split}": "{sums[split]}"', text)
         path.write_text(text)
+    yield
+    shutil.rmtree(mirror)
 
 
 def free_port():

@@ -33,7 +33,7 @@ def result_row(
     split: str,
     depth: Depth,
     decoder: str,
-    rate: ErrorRate,
+    rate: ErrorRate | None,
     rtf: float | None,
     trained: bool,
     supervised: bool,
@@ -50,8 +50,8 @@ def result_row(
         What ran.
     decoder : str
         Name of the decoder.
-    rate : ErrorRate
-        From :func:`speechbrain_recursive.analysis.wer.error_rate`.
+    rate : ErrorRate or None
+        From :func:`speechbrain_recursive.analysis.wer.error_rate`; None if the training diverged.
     rtf : float or None
         Seconds of computing per second of audio; None if not measured.
     trained : bool
@@ -86,9 +86,9 @@ def result_row(
         "label": str(depth) if label is None else label,
         **one_count,
         "decoder": decoder,
-        metric: rate.wer,
-        "low": rate.low,
-        "high": rate.high,
+        metric: rate and rate.wer,
+        "low": rate and rate.low,
+        "high": rate and rate.high,
         "rtf": rtf,
         "trained": trained,
         "supervised": supervised,
@@ -140,7 +140,8 @@ def write_report(
     """Write ``report.json``, ``report.md`` and the plot, and print the table.
 
     The plot is ``wer_vs_loops.png``, or ``wer_vs_depth.png`` if rows have ``depth`` in place of
-    ``loops``. Each file is replaced in one step.
+    ``loops``. Each file is replaced in one step. Rows without an error rate are those of a training that
+    diverged: tables say DNC (did not converge), and there is no plot if there are only such rows.
 
     Arguments
     ---------
@@ -184,12 +185,15 @@ def write_report(
     table = _results_table(rows, axis, info.get("multiply_adds_per_second", {}))
     metric = "CER" if "cer" in rows[0] else "WER"
     title = f"{metric} by {axis}" + (", synthetic speech" if info.get("synthetic") else "")
-    plot = f"wer_vs_{axis}.png"
+    measured = [row for row in rows if row[metric.lower()] is not None]
+    plot = f"wer_vs_{axis}.png" if measured else None
     report = json.dumps({"results": rows, **info}, indent=2, ensure_ascii=False, allow_nan=False)
     write_whole(folder / "report.json", report)
-    write_whole(folder / plot, error_vs_depth(rows, title))
+    if plot:
+        write_whole(folder / plot, error_vs_depth(measured, title))
     write_whole(folder / "report.md", _markdown(heading, table, plot, info, worst or {}))
-    print(f"{heading}\n\n{table}\n\nReport: {folder / 'report.md'}, plot: {folder / plot}")
+    where = f"Report: {folder / 'report.md'}" + (f", plot: {folder / plot}" if plot else "")
+    print(f"{heading}\n\n{table}\n\n{where}")
     return table
 
 
@@ -205,7 +209,7 @@ def _results_table(rows: list[dict], axis: str, compute: dict[str, int]) -> str:
         first = next(iter(by_decoder.values()))
         notes = [note for note in ("trained", "supervised") if first[note]]
         found = [by_decoder.get(decoder) for decoder in decoders]
-        rates = [f"{r[metric]:.1f} [{r['low']:.1f}, {r['high']:.1f}]" if r else "-" for r in found]
+        rates = [_rate(row, metric) if row else "-" for row in found]
         rtfs = [f"{r['rtf']:.3g}" if r and r["rtf"] is not None else "-" for r in found]
         depth = f"{label} ({', '.join(notes)})" if notes else label
         adds = f"{compute[label] / 1e9:.2f} G" if label in compute else "-"
@@ -215,11 +219,19 @@ def _results_table(rows: list[dict], axis: str, compute: dict[str, int]) -> str:
     return markdown_table(head, cells)
 
 
-def _markdown(heading: str, table: str, plot: str, info: dict, worst: dict[str, list[dict]]) -> str:
+def _rate(row, metric):
+    if row[metric] is None:
+        return "DNC"
+    return f"{row[metric]:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
+
+
+def _markdown(
+    heading: str, table: str, plot: str | None, info: dict, worst: dict[str, list[dict]]
+) -> str:
     plain = {key: value for key, value in info.items() if not isinstance(value, dict)}
     nested = {key: value for key, value in info.items() if isinstance(value, dict)}
     nested.pop("multiply_adds_per_second", None)  # a column of the table
-    parts = [f"# {heading}", table, f"![Error rates]({plot})"]
+    parts = [f"# {heading}", table, *([f"![Error rates]({plot})"] if plot else [])]
     parts.append("Intervals: 95%, bootstrap over utterances (Bisani and Ney, 2004).")
     parts.append("## Run")
     parts.append("\n".join(f"- {key.replace('_', ' ')}: `{plain[key]}`" for key in plain))

@@ -88,6 +88,10 @@ class NgramBeam(Decoder):
             setting.tokenizer, arpa, Options(self.width, self.weight, self.bonus, self.threshold)
         )
 
+    def engine(self, decode: "LexiconSearch") -> str:
+        """The engine that runs, with its version."""
+        return decode.engine
+
 
 class LexiconSearch:
     """The search that :class:`NgramBeam` builds.

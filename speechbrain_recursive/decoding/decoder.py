@@ -90,7 +90,10 @@ class Decoder:
         -------
         callable
             From ``Outputs`` of B utterances to the token ids of each (list of list of int);
-            ``tokenizer.decode`` gives the text. If it has an attribute ``engine`` (str), reports name
-            what ran.
+            ``tokenizer.decode`` gives the text.
         """
         raise TypeError(f"{type(self).__name__} builds no decoding function")
+
+    def engine(self, decode: Decode) -> str:
+        """What searches in a function that :meth:`build` made, for reports."""
+        return "PyTorch"

@@ -13,7 +13,7 @@ from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
 from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
-from speechbrain_recursive.analysis.report import write_report
+from speechbrain_recursive.analysis.report import result_row, write_report
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.manifest import read_manifest
@@ -23,7 +23,7 @@ from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
-from speechbrain_recursive.training.evaluation import Point, durations, evaluate, requests_of
+from speechbrain_recursive.training.evaluation import Evaluation, Point, durations, evaluate, requests_of
 from speechbrain_recursive.training.task import Task
 from speechbrain_recursive.training.teachers import Teacher, load_peer
 
@@ -145,7 +145,7 @@ class ASR(Task):
         """Error rate of words or characters, in percent, at the trained depth."""
         return error_rate(self.hypotheses).wer
 
-    def report(self, loaders, command):
+    def report(self, loaders, command, diverged=None):
         """Decode test sets at every depth and write the report; see :class:`Task`."""
         model, schedule = self.model.eval(), self.model.schedule
         points = {
@@ -155,16 +155,19 @@ class ASR(Task):
         of_batch = partial(self.policy.at_inference, schedule)
         points[self.policy.label(schedule)] = Point(Depth(schedule), of_batch, True, True)
         decoders = {name: (each, each.build(self.setting)) for name, each in self.decoders.items()}
-        found = evaluate(
-            model,
-            loaders,
-            points,
-            decoders,
-            self.dev_decoder,
-            self._triples,
-            metric=self.corpus.metric,
-            chunks=self._chunks(sb.Stage.TEST),
-        )
+        if diverged:
+            found = self._nothing(loaders)
+        else:
+            found = evaluate(
+                model,
+                loaders,
+                points,
+                decoders,
+                self.dev_decoder,
+                self._triples,
+                metric=self.corpus.metric,
+                chunks=self._chunks(sb.Stage.TEST),
+            )
         info = {
             "schedule": str(schedule),
             "logical_depth": len(schedule),
@@ -172,15 +175,24 @@ class ASR(Task):
             "multiply_adds_per_second": {
                 name: multiply_adds_per_second(model, point.depth) for name, point in points.items()
             },
-            "engines": {
-                n: decode.engine for n, (_, decode) in decoders.items() if hasattr(decode, "engine")
-            },
-            **self.about_run(command),
+            "engines": {name: each.engine(decode) for name, (each, decode) in decoders.items()},
+            **self.about_run(command, diverged),
         }
         write_report(self.setting.folder, found.rows, info, found.worst)
         text = json.dumps(found.hypotheses, indent=1, ensure_ascii=False)
         write_whole(self.setting.folder / "hypotheses.json", text)
         return {"results": found.rows, **info}
+
+    def _nothing(self, loaders):
+        """The evaluation of a training that diverged: rows without error rates."""
+        schedule, metric = self.model.schedule, self.corpus.metric
+        about = Depth(schedule), self.policy.label(schedule)
+        rows = [
+            result_row(split, about[0], name, None, None, True, True, metric, about[1])
+            for split in loaders
+            for name in self.decoders
+        ]
+        return Evaluation(rows, {}, [])
 
     @torch.no_grad()
     def _try_model(self):

@@ -18,6 +18,10 @@ from speechbrain_recursive.training.stopping import Stopped, StopRequest
 logger = get_logger(__name__)
 
 
+class Diverged(Exception):
+    """The loss of a training is not a number any more, so that the training cannot go on."""
+
+
 class Step(torch.nn.ModuleDict):
     """One training step from batch to losses, as one module with all that is trained.
 
@@ -170,6 +174,16 @@ class Brain(sb.Brain):
             self.hparams.lr_scheduler(self.optimizer)
             self.optimizers_step()
         return loss.detach().cpu()
+
+    def check_loss_isfinite(self, loss):
+        """Count losses that are not finite; too many in one epoch mean that training diverges."""
+        try:
+            super().check_loss_isfinite(loss)
+        except ValueError as error:
+            raise Diverged(
+                f"{self.nonfinite_count} losses were not finite in the epoch of step "
+                f"{self.optimizer_step + 1} (nonfinite_patience: {self.nonfinite_patience})"
+            ) from error
 
     def optimizers_step(self):
         """Clip over all parameters and step, unless a gradient is not finite: that is counted."""

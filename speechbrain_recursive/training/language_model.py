@@ -55,18 +55,18 @@ class LanguageModeling(Task):
         """Perplexity by token."""
         return math.exp(self.surprise / self.tokens)
 
-    def report(self, loaders, command):
+    def report(self, loaders, command, diverged=None):
         """Write the perplexity of the test sets to ``report.json``; see :class:`Task`."""
         self.brain.modules.eval()
         results = []
-        for split, loader in loaders.items():
+        for split, loader in ({} if diverged else loaders).items():
             self.reset()
             with torch.no_grad():
                 for batch in loader:
                     self.observe(self.forward(batch, training=False), batch)
             results.append({"split": split, "perplexity": self.dev_error()})
             print(f"{split}: perplexity {self.dev_error():.2f} by token")
-        found = {"results": results, **self.about_run(command)}
+        found = {"results": results, **self.about_run(command, diverged)}
         folder = Path(self.brain.hparams.output_folder)
         print(f"Report: {write_whole(folder / 'report.json', json.dumps(found, indent=1))}")
         return found

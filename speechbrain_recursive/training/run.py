@@ -23,7 +23,7 @@ from speechbrain_recursive.hparams import load, resolve
 from speechbrain_recursive.merging import parse
 from speechbrain_recursive.nn.transfer import WarmStart
 from speechbrain_recursive.training.averaging import average_checkpoints
-from speechbrain_recursive.training.brain import Brain
+from speechbrain_recursive.training.brain import Brain, Diverged
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
 from speechbrain_recursive.training.distributed import shard
 from speechbrain_recursive.training.folder import describe_run, open_folder
@@ -85,8 +85,9 @@ def train(
 
     The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokenizer.json``,
     ``model.ckpt`` (the weights that were evaluated), the report and the logs; ``save`` holds the
-    checkpoints to resume from. They refuse to resume with other settings; see
-    :class:`~speechbrain_recursive.training.settings.Settings`.
+    checkpoints to resume from, which refuse to resume with other settings; see
+    :class:`~speechbrain_recursive.training.settings.Settings`. A training that diverges has a report
+    without error rates, whose tables say that it did not converge (DNC), and no ``model.ckpt``.
 
     Arguments
     ---------
@@ -149,13 +150,19 @@ def train(
     brain.train_sampler = loader.batch_sampler
     if if_main_process():
         describe_run(folder, resolve(text), script)
-    with StopRequest() as brain.stop:
-        brain.fit(hparams["epoch_counter"], loader, dev)
+    diverged = None
+    try:
+        with StopRequest() as brain.stop:
+            brain.fit(hparams["epoch_counter"], loader, dev)
+    except Diverged as error:
+        diverged = str(error)
+        logger.error(f"The training diverged: {diverged}")
     if not if_main_process():
         return None
     with MainProcessContext():  # waits for no other process: they are done
-        _keep_best(brain, folder / "model.ckpt")
-        return brain.task.report(tests, command)
+        if diverged is None:
+            _keep_best(brain, folder / "model.ckpt")
+        return brain.task.report(tests, command, diverged)
 
 
 def _fetch_ngram(hparams):

@@ -95,25 +95,28 @@ class Task(ABC):
     def dev_error(self) -> float:
         """The dev error of the batches that were observed; lower is better."""
 
-    def about_run(self, command: str) -> dict:
+    def about_run(self, command: str, diverged: str | None = None) -> dict:
         """What every report says about its run.
 
         Arguments
         ---------
         command : str
             The command line.
+        diverged : str, optional
+            Why the training diverged, if it did.
 
         Returns
         -------
         dict
-            ``command``, ``seed``, ``steps``, ``training_seconds`` (validation included, over all resumed
-            runs), ``corpus``, ``synthetic`` (bool), ``utterances`` and ``hours`` (by split), and what
+            ``diverged`` if it did, ``command``, ``seed``, ``steps``, ``training_seconds`` (validation
+            included, over all resumed runs), ``corpus``, ``synthetic`` (bool), ``utterances`` and ``hours`` (by split), and what
             :func:`~speechbrain_recursive.analysis.report.environment` says.
         """
         brain, hparams = self.brain, self.brain.hparams
         folder, corpus = Path(hparams.output_folder) / "manifests", hparams.corpus
         splits = {split: summarize(folder / f"{split}.csv") for split in corpus.splits}
         return {
+            **({"diverged": diverged} if diverged else {}),
             "command": command,
             "seed": hparams.seed,
             "steps": brain.optimizer_step,
@@ -126,7 +129,7 @@ class Task(ABC):
         }
 
     @abstractmethod
-    def report(self, loaders: dict[str, Any], command: str) -> dict:
+    def report(self, loaders: dict[str, Any], command: str, diverged: str | None = None) -> dict:
         """Evaluate the test sets and write the report.
 
         Arguments
@@ -135,9 +138,11 @@ class Task(ABC):
             By test split.
         command : str
             The command line that the report names.
+        diverged : str, optional
+            Why the training diverged, if it did. Nothing is evaluated then.
 
         Returns
         -------
         dict
-            The content of ``report.json``.
+            The content of ``report.json``, with ``diverged`` if the training did.
         """

@@ -16,6 +16,8 @@ from speechbrain_recursive.hparams import load, load_trained
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.model import ASRModel
+from speechbrain_recursive.nn.request import Request
+from speechbrain_recursive.objectives.objective import Objective
 from speechbrain_recursive.training.run import train
 
 MINI = Path(__file__).parents[2] / "recipes/LibriSpeech/hparams/mini.yaml"
@@ -188,3 +190,29 @@ def test_a_recipe_trains_in_process(librispeech, tmp_path):
     assert report == json.loads((tmp_path / "report.json").read_text())
     assert report["command"] == "in process"
     assert report["steps"] == 2
+
+
+class Exploding(Objective):
+    """A loss that is not a number."""
+
+    def needs(self, depth):
+        return Request(heads=["ctc"])
+
+    def forward(self, outputs, batch):
+        return {"loss": outputs.log_probs.sum() * torch.nan}
+
+
+def test_a_training_that_diverges_is_reported_as_such(librispeech, tmp_path, capsys):
+    given = {"data_folder": str(librispeech), "output_folder": str(tmp_path), "number_of_steps": 9}
+    given |= {"d_model": 16, "nhead": 2, "d_ffn": 32, "eval_loops": [2], "tensorboard": False}
+    hparams, text = load(MINI, given)
+    hparams["objective"] = Exploding()
+    report = train(hparams, text, {"device": "cpu", "noprogressbar": True, "nonfinite_patience": 1})
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    assert report["diverged"].startswith("2 losses were not finite in the epoch of step 2")
+    assert [row["decoder"] for row in report["results"]] == ["greedy", "ngram", "joint"]
+    assert all(row["wer"] is None and row["loops"] == 3 for row in report["results"])
+    assert "DNC" in (tmp_path / "report.md").read_text()
+    assert "DNC" in capsys.readouterr().out
+    assert not (tmp_path / "wer_vs_loops.png").exists()
+    assert not (tmp_path / "model.ckpt").exists()
