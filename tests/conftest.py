@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from speechbrain_recursive.data.aishell import Aishell1
+from speechbrain_recursive.data.common_voice import CommonVoice
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.hparams import merge
 
@@ -39,6 +40,7 @@ SPLITS = {
         "test_splits": ["test-clean"],
     },
     "AISHELL-1": {},
+    "CommonVoice-fr": {},
 }
 
 
@@ -59,6 +61,13 @@ def librispeech(tmp_path_factory):
 def aishell(tmp_path_factory):
     """A dozen synthetic utterances in AISHELL-1's layout."""
     return Aishell1().synthesize(tmp_path_factory.mktemp("aishell"), n_train=8, n_dev=2, n_test=3)
+
+
+@pytest.fixture(scope="session")
+def common_voice(tmp_path_factory):
+    """A dozen synthetic utterances in Common Voice's layout."""
+    folder = tmp_path_factory.mktemp("common_voice")
+    return CommonVoice().synthesize(folder, n_train=8, n_dev=2, n_test=3)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be
 COMMANDS = ["describe", "transcribe", "calibrate", "compare", "analyze bins", "analyze similarity"]
 NOT_OURS = re.compile(
     r"my_method\.py|hyperparams\.yaml|hparams/NAME\.yaml"
-    r"|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell)/"
+    r"|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell|cv-corpus-.*|fr|clips)/"
 )
 
 

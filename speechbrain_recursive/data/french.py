@@ -9,9 +9,7 @@ TENS = {2: "vingt", 3: "trente", 4: "quarante", 5: "cinquante", 6: "soixante", 8
 _APOSTROPHES = dict.fromkeys("’‘‛`´′ʹʼʻ", "'")
 _WORDS = {"œ": "oe", "æ": "ae", "&": " et ", "%": " pour cent ", "€": " euros "}
 _REPLACED = str.maketrans(_APOSTROPHES | _WORDS)
-_NO_LETTERS = re.compile(
-    "[\u01c0-\u01c3\u02b0-\u02ff]"
-)  # clicks, which people type for !, and modifiers
+_NO_LETTERS = re.compile("[\u01c0-\u01c3\u02b0-\u02ff]")  # clicks, typed in place of !, and modifiers
 _NUMBER = re.compile(
     r"([1-9][0-9]{0,2}(?:[ .][0-9]{3})+(?![0-9])|[0-9]+)"  # 10 000 or 10000
     r"(?:,([0-9]+)|(er|re|ère|i?[eè]me|e)(s?)\b)?"

@@ -4,8 +4,8 @@ The English grammar has a little over 200 word types. They are chosen to sound d
 homophones, few pairs that differ in one sound, and no word in both singular and plural. The Mandarin
 grammar has a little over 100 characters. As eSpeak NG pronounces them in their words, no two of them
 sound alike, tones included; eSpeak knows all of them. The French grammar has a little over 200 word
-types in their usual spelling, with accents, ligatures, hyphens and elided articles. Many nouns begin with
-vowels, so that there is liaison. Of all words only a and à sound alike.
+types in their usual spelling, with accents, ligatures, hyphens and elided articles. Many nouns begin
+with vowels, so that there is liaison. Of all words only a and à sound alike.
 """
 
 import random
@@ -116,10 +116,11 @@ FRENCH = {
         "qui a {done} {things}",
     ],
     "subject": ["{person}", "{person}", "{name}", "quelqu'un"],
-    "person": [
-        *("le médecin", "le garçon", "le cuisinier", "mon grand-père", "mon frère", "mon oncle"),
-        *("la boulangère", "la princesse", "ma sœur", "l'infirmière", "l'avocat", "l'étudiant"),
-    ],
+    "person": ["le {man}", "mon {uncle}", "la {woman}", "{elided_person}"],
+    "man": "médecin garçon cuisinier professeur",
+    "uncle": "grand-père frère oncle cousin",
+    "woman": "boulangère princesse danseuse",
+    "elided_person": "l'infirmière l'avocat l'étudiant l'architecte",
     "people": ["les {many}", "ses {many}", "nos {many}"],
     "many": "enfants élèves amis ouvriers voisins musiciens pompiers touristes",
     "name": "Élodie Jérôme Hélène François Zoé Xavier Béatrice Guillaume Martine Yasmine Karim",
@@ -127,25 +128,10 @@ FRENCH = {
         découvert volé peint préparé""",
     "base": """prendre suivre construire décrire remplir détruire protéger toucher présenter garder
         chercher copier""",
-    "order": [
-        *(
-            "il faut",
-            "tu peux",
-            "il doit",
-            "elle voudrait",
-            "j'aimerais",
-            "essayez de",
-            "n'oublie pas de",
-        ),
-        *("nous allons",),
-    ],
-    "ask": [
-        "pourquoi faut-il",
-        "comment peut-elle",
-        "où va-t-elle",
-        "quand veux-tu",
-        "est-ce qu'il doit",
-    ],
+    "order": ["il faut", "tu peux", "nous allons", "elle voudrait", "n'oublie pas de", "{please}"],
+    "please": ["j'aimerais", "essayez de"],
+    "ask": ["pourquoi faut-il", "comment peut-elle", "où va-t-il", "quand veux-tu", "{may}"],
+    "may": ["est-ce qu'elle doit"],
     "thing": ["{object}", "{object} {adjective}", "{object} {adjective}", "{things}"],
     "object": ["le {masculine}", "un {masculine}", "la {feminine}", "une {feminine}", "{elided}"],
     "masculine": """gâteau vélo tableau piano téléphone parapluie miroir journal panier couteau camion
@@ -154,30 +140,20 @@ FRENCH = {
         bougie leçon pêche""",
     "elided": "l'échelle l'armoire l'éventail l'ordinateur l'épée l'écharpe l'image",
     "adjective": """rouge jaune bizarre magnifique énorme fragile inutile célèbre moderne étrange
-        fantastique naïve rapide""",
+        fantastique héroïque rapide""",
     "things": ["{number} {plural}"],
     "number": "deux trois quatre cinq huit neuf onze quinze vingt trente plusieurs quelques",
     "plural": """arbres oiseaux abeilles éléphants ânes œufs assiettes étoiles horloges orchidées citrons
         champignons bouteilles crayons papillons tortues carottes lapins""",
     "place": ["{preposition} {location}"],
     "preposition": "devant derrière dans vers sous",
-    "location": [
-        *("le jardin", "le château", "le théâtre", "le musée", "le marché", "le pont", "le village"),
-        *(
-            "la forêt",
-            "la gare",
-            "la rivière",
-            "la bibliothèque",
-            "la montagne",
-            "la plage",
-            "la cuisine",
-        ),
-        *("l'hôpital", "l'église", "l'école", "l'usine", "l'île", "l'université"),
-    ],
-    "time": [
-        *("hier", "ce matin", "samedi soir", "dimanche", "l'été dernier", "l'hiver dernier", "en août"),
-        *("à Noël", "à midi", "à {hour} heures", "avant le dîner", "aujourd'hui", "cette année"),
-    ],
+    "location": ["le {here}", "la {there}", "{elided_place}"],
+    "here": "jardin château théâtre musée marché pont village",
+    "there": "forêt gare rivière bibliothèque montagne plage cuisine",
+    "elided_place": "l'hôpital l'église l'école l'usine l'île l'université",
+    "time": ["{day}", "{day}", "à {hour} heures", "avant le dîner", "cette année", "{season} dernier"],
+    "day": ["hier", "ce matin", "samedi soir", "dimanche", "en août", "à Noël", "à midi", "aujourd'hui"],
+    "season": "l'été l'hiver",
     "hour": "cinq huit neuf onze quinze vingt",
 }
 GRAMMARS = {

@@ -44,7 +44,12 @@ class SentencePieceTokenizer(Pieces):
 
     @classmethod
     def from_texts(
-        cls, texts: Iterable[str], vocab_size: int, seq2seq: bool = True, model_type: str = "unigram"
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        seq2seq: bool = True,
+        model_type: str = "unigram",
+        coverage: float = 1.0,
     ) -> "SentencePieceTokenizer":
         """Train a model on lines of text.
 
@@ -58,6 +63,9 @@ class SentencePieceTokenizer(Pieces):
             Whether there are ``<bos>`` and ``<eos>``.
         model_type : str
             ``"unigram"`` or ``"bpe"``.
+        coverage : float
+            Share of the characters of the text to have pieces for, 0.98 to 1. The rarest others become
+            ``<unk>``.
 
         Returns
         -------
@@ -75,7 +83,7 @@ class SentencePieceTokenizer(Pieces):
                 model_writer=model,
                 vocab_size=vocab_size - (3 if seq2seq else 1),
                 model_type=model_type,
-                character_coverage=1.0,
+                character_coverage=coverage,
                 normalization_rule_name="identity",
                 unk_id=0,
                 bos_id=-1,

@@ -41,12 +41,15 @@ class TokenizerSpec:
         characters, the rest is filled up, see :meth:`CharacterTokenizer.from_texts`.
     seq2seq : bool or int
         Whether there are ``<bos>`` and ``<eos>``; the number of decoder layers will do.
+    coverage : float
+        For subwords: the share of the characters of the transcripts that have tokens, 0.98 to 1. Rarer
+        characters become ``<unk>``, such as those of foreign names.
 
     Raises
     ------
     UserError
-        If there is no such ``token_type``, or ``size`` is missing, too small or not that of
-        ``characters``.
+        If there is no such ``token_type``, ``size`` is missing, too small or not that of ``characters``,
+        or ``coverage`` is out of range or not for subwords.
 
     Example
     -------
@@ -60,6 +63,7 @@ class TokenizerSpec:
     characters: str | None = None
     size: int | None = None
     seq2seq: bool | int = True
+    coverage: float = 1.0
 
     def __post_init__(self):
         object.__setattr__(self, "seq2seq", bool(self.seq2seq))
@@ -74,6 +78,12 @@ class TokenizerSpec:
             raise UserError("tokenizer: give its size, or an alphabet as characters")
         if size is not None and (type(size) is not int or size < least):
             raise UserError(f"tokenizer: size is a number of at least {least} tokens, not {size!r}")
+        if not (isinstance(self.coverage, int | float) and 0.98 <= self.coverage <= 1):
+            raise UserError(f"tokenizer: coverage is from 0.98 to 1, not {self.coverage!r}")
+        if self.coverage < 1 and (characters or self.token_type == "char"):
+            raise UserError(
+                "tokenizer: coverage is for subwords; set it to 1 where tokens are characters"
+            )
         if None not in (size, characters) and size != len(self._of_characters()):
             raise UserError(
                 f"tokenizer: size is {size}, but characters make {len(self._of_characters())} tokens: "
@@ -130,7 +140,8 @@ class TokenizerSpec:
         elif self.token_type == "char":
             made = CharacterTokenizer.from_texts(texts, self.seq2seq, boundary=False, size=self.size)
         else:
-            made = SentencePieceTokenizer.from_texts(texts, self.size, self.seq2seq, self.token_type)
+            options = self.seq2seq, self.token_type, self.coverage
+            made = SentencePieceTokenizer.from_texts(texts, self.size, *options)
         made.save(path, source=source)
         return made
 

@@ -22,3 +22,9 @@ def own_corpus(corpus, tmp_path):
 def own_aishell(aishell, tmp_path):
     shutil.copytree(aishell, tmp_path / "own")
     return tmp_path / "own"
+
+
+@pytest.fixture
+def own_common_voice(common_voice, tmp_path):
+    shutil.copytree(common_voice, tmp_path / "own")
+    return tmp_path / "own"

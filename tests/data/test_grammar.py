@@ -4,21 +4,23 @@ import re
 import pytest
 
 from speechbrain_recursive.data.espeak import Espeak
+from speechbrain_recursive.data.french import normalize
 from speechbrain_recursive.data.grammar import sentences, word_types
 
 
 @pytest.fixture(scope="module")
 def phonemes():
-    """``phonemes(text)``: how eSpeak NG reads Mandarin, as it writes phonemes, stress left out."""
-    library = Espeak("cmn")._library
-    library.espeak_SetVoiceByName(b"cmn")
-    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    """``phonemes(text, language)``: how eSpeak NG reads a text, in its phonemes without stress."""
+    espeak = Espeak()  # its data is there as long as the object is
+    to_phonemes = espeak._library.espeak_TextToPhonemes
+    to_phonemes.restype = ctypes.c_char_p
 
-    def read(text):
+    def read(text, language="cmn"):
+        espeak._library.espeak_SetVoiceByName(language.encode())
         rest, said = ctypes.c_char_p(text.encode()), []
         while rest.value:
-            said.append(library.espeak_TextToPhonemes(ctypes.byref(rest), 1, 0).decode())
-        return re.sub("[_|' ]", "", " ".join(said))
+            said.append(to_phonemes(ctypes.byref(rest), 1, 0).decode())
+        return re.sub("[_|' ,-]", "", " ".join(said))
 
     return read
 
@@ -49,6 +51,27 @@ def test_all_of_mandarin_is_said_often():
     assert {*text} == characters
     assert min(text.count(c) for c in characters) > 50
     assert 9 < len(text) / 4000 < 10
+
+
+def test_french_words_sound_different(phonemes):
+    types = word_types("fr")
+    assert len(types) >= 200
+    readings = {}
+    for word in types:
+        reading = phonemes(word.lower(), "fr")
+        assert "(" not in reading, f"eSpeak reads {word} in another language"
+        readings.setdefault(reading, set()).add(word)
+    assert [same for same in readings.values() if len(same) > 1] == [{"a", "à"}]
+
+
+def test_french_has_accents_elision_ligatures_and_liaison():
+    text = " ".join(word_types("fr")).lower()
+    assert {*"àâçèéêëîïôùû'-œ"} <= {*text}
+    drawn = sentences(4000, seed=3, language="fr")
+    assert len({normalize(sentence) for sentence in drawn}) == 4000
+    assert {word for sentence in drawn for word in sentence.split()} == {*word_types("fr")}
+    liaison = re.compile(r"\b(les|ses|nos|deux|trois|onze|plusieurs|quelques) [aeiouéœâhoô]")
+    assert 200 < sum(bool(liaison.search(sentence)) for sentence in drawn) < 2000
 
 
 def test_sentences_are_distinct_and_use_all_types_and_no_others():

@@ -9,12 +9,14 @@ import soundfile
 
 from speechbrain_recursive.data import synthesis
 from speechbrain_recursive.data.aishell import Aishell1
+from speechbrain_recursive.data.common_voice import CommonVoice
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.synthesis import TRAIN_VOICES, VARIANTS
 from speechbrain_recursive.errors import UserError
 
+CORPORA = [LibriSpeech, Aishell1, CommonVoice]
 SMALL = {"n_train": 6, "n_dev": 1, "n_test": 2}
-make_librispeech, make_aishell = LibriSpeech().synthesize, Aishell1().synthesize
+make_librispeech = LibriSpeech().synthesize
 
 
 def contents(folder):
@@ -29,7 +31,7 @@ def test_voices_and_sentences_of_test_are_unseen_in_training():
     assert len(voices[2]) == 14
 
 
-@pytest.mark.parametrize("twin", [LibriSpeech.twin, Aishell1.twin], ids=lambda twin: twin.root)
+@pytest.mark.parametrize("twin", [each.twin for each in CORPORA], ids=lambda twin: twin.root)
 def test_plan(twin):
     train, dev, test = twin.splits
     plan = synthesis._plan(twin, {train: 500, dev: 30, test: 60}, 1, (115, 170))
@@ -58,6 +60,8 @@ MADE = {
     (LibriSpeech, True): ([41477, 24858, 44140, 42457], [0.10291, 0.03037, 0.05644, 0.08238]),
     (Aishell1, False): ([51532, 54345, 55974, 59020], [0.08691, 0.10443, 0.05245, 0.05697]),
     (Aishell1, True): ([51532, 54345, 55974, 59020], [0.08691, 0.11095, 0.09555, 0.11636]),
+    (CommonVoice, False): ([114420, 108102, 94503, 123210], [0.10481, 0.06014, 0.07129, 0.04147]),
+    (CommonVoice, True): ([114420, 108102, 94503, 123210], [0.06142, 0.12161, 0.06559, 0.04147]),
 }
 
 
@@ -65,7 +69,7 @@ MADE = {
 def test_the_same_arguments_give_the_same_audio_in_every_version(tmp_path, corpus, disturbed):
     counts = {"n_train": 2, "n_dev": 1, "n_test": 1}
     corpus().synthesize(tmp_path, seed=7, noise=disturbed, reverb=disturbed, **counts)
-    paths = [path for path in sorted(tmp_path.rglob("*")) if path.suffix in (".flac", ".wav")]
+    paths = [path for path in sorted(tmp_path.rglob("*")) if path.suffix in (".flac", ".wav", ".mp3")]
     audio = [soundfile.read(path)[0] for path in paths]
     frames, levels = MADE[corpus, disturbed]
     assert [len(samples) for samples in audio] == frames
@@ -73,14 +77,14 @@ def test_the_same_arguments_give_the_same_audio_in_every_version(tmp_path, corpu
 
 
 def test_the_stamp_depends_on_the_corpus_s_own_file(tmp_path):
-    before = {corpus: synthesis._makers(corpus.twin) for corpus in (LibriSpeech, Aishell1)}
+    before = {corpus: synthesis._makers(corpus.twin) for corpus in CORPORA}
     own = tmp_path / "own.py"
     own.write_text("def place(split, speaker, nth):\n    return ''\n")
     place = runpy.run_path(str(own))["place"]
     twin = dataclasses.replace(LibriSpeech.twin, place=place)
     first = synthesis._makers(twin)
     own.write_text(own.read_text() + "\n")
-    assert len({*before.values(), first, synthesis._makers(twin)}) == 4
+    assert len({*before.values(), first, synthesis._makers(twin)}) == 5
     assert {corpus: synthesis._makers(corpus.twin) for corpus in before} == before
 
 
@@ -94,10 +98,11 @@ def test_same_bytes_whatever_the_number_of_threads(tmp_path, disturbed):
     assert contents(one) != contents(other)
 
 
-def test_mandarin_has_the_same_bytes_too(tmp_path):
+@pytest.mark.parametrize("corpus", [Aishell1, CommonVoice])
+def test_other_languages_have_the_same_bytes_too(tmp_path, corpus):
     settings = SMALL | {"noise": True, "reverb": True}
-    one = make_aishell(tmp_path / "one", workers=1, **settings)
-    two = make_aishell(tmp_path / "two", workers=3, **settings)
+    one = corpus().synthesize(tmp_path / "one", workers=1, **settings)
+    two = corpus().synthesize(tmp_path / "two", workers=3, **settings)
     assert contents(one) == contents(two)
 
 

@@ -168,6 +168,17 @@ def test_subword_models_differ(manifest, tmp_path):
     assert bpe.pieces != unigram.pieces
 
 
+def test_coverage_leaves_room_where_a_text_has_many_rare_letters(manifest, tmp_path):
+    foreign = "".join(map(chr, range(0x3B1, 0x3C9)))  # each once among 3,000 letters
+    manifests = manifest(*["THE CAT HAT THAT"] * 250, foreign)
+    with pytest.raises(UserError, match="SentencePiece cannot make 13 pieces.*required_chars"):
+        TokenizerSpec(size=13).build(tmp_path / "t.json", manifests)
+    tokenizer = TokenizerSpec(size=13, coverage=0.99).build(tmp_path / "t.json", manifests)
+    assert len(tokenizer) == 13
+    assert tokenizer.decode(tokenizer.encode("THE HAT")) == "THE HAT"
+    assert tokenizer.unk in tokenizer.encode(foreign)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -180,6 +191,9 @@ def test_subword_models_differ(manifest, tmp_path):
         ({"size": True}, "not True"),
         ({"characters": ""}, "an alphabet, such as --tokenizer '{characters: \"ABC\"}', not ''"),
         ({"characters": 123}, "not 123"),
+        ({"size": 20, "coverage": 0.9}, "coverage is from 0.98 to 1, not 0.9"),
+        ({"size": 20, "coverage": "all"}, "coverage is from 0.98 to 1, not 'all'"),
+        ({"characters": "ABC", "coverage": 0.99}, "coverage is for subwords; set it to 1"),
         ({"characters": "ABC", "size": 5000}, "size is 5000, but characters make 8 tokens: set size to"),
     ],
 )

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 YAMLS = sorted((ROOT / "recipes").glob("*/hparams/*.yaml"))
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 
-METRIC = {"LibriSpeech": "wer", "AISHELL-1": "cer"}
+METRIC = {"LibriSpeech": "wer", "AISHELL-1": "cer", "CommonVoice-fr": "wer"}
+TEST_SPLIT = {"LibriSpeech": "test-clean", "AISHELL-1": "test", "CommonVoice-fr": "test"}
 
 
 def named(path):
@@ -25,8 +26,8 @@ def named(path):
 
 
 @pytest.fixture
-def corpora(librispeech, aishell):
-    return {"LibriSpeech": librispeech, "AISHELL-1": aishell}
+def corpora(librispeech, aishell, common_voice):
+    return {"LibriSpeech": librispeech, "AISHELL-1": aishell, "CommonVoice-fr": common_voice}
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=named)
@@ -58,7 +59,7 @@ def test_it_trains_and_reports(path, corpora, run_recipe, small, peers, tmp_path
     assert "skipped steps: 0" in log
     weights = torch.load(tmp_path / "model.ckpt")
     assert all(value.isfinite().all() for value in weights.values())
-    split = {"LibriSpeech": "test-clean", "AISHELL-1": "test"}[recipe]
+    split = TEST_SPLIT[recipe]
     if "eval_loops" in merge(path):
         check_report(tmp_path, split, METRIC[recipe], list(merge(path)["decoders"]))
     else:
