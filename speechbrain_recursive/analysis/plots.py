@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
 _STYLES = (("-", "o"), ("--", "s"), ("-.", "D"), (":", "^"))  # of lines and markers, by decoder
 
 
@@ -68,7 +68,7 @@ def error_vs_depth(rows: list[dict], title: str) -> bytes:
     splits, decoders = (list(dict.fromkeys(names)) for names in zip(*curves, strict=True))
     handles = []
     for (split, decoder), points in curves.items():
-        color = _COLORS[splits.index(split) % len(_COLORS)]
+        color = COLORS[splits.index(split) % len(COLORS)]
         style, marker = _STYLES[decoders.index(decoder) % len(_STYLES)]
         line = {places[row["label"]]: row for row in reversed(points)}
         x = sorted(line)
@@ -101,7 +101,7 @@ def error_vs_depth(rows: list[dict], title: str) -> bytes:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, fontsize=11, loc="left")
     figure.legend(handles=handles, loc="outside right upper", frameon=False, handlelength=3.2)
-    return _png(figure)
+    return png(figure)
 
 
 def similarity_map(similarity: np.ndarray, labels: list[str], title: str) -> bytes:
@@ -138,7 +138,7 @@ def similarity_map(similarity: np.ndarray, labels: list[str], title: str) -> byt
     axes.set_ylabel("layer")
     axes.set_title(title, fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, label="cosine similarity", shrink=0.8)
-    return _png(figure)
+    return png(figure)
 
 
 def change_by_bin(panels: dict[str, list[dict]], metric: str, title: str) -> bytes:
@@ -168,7 +168,7 @@ def change_by_bin(panels: dict[str, list[dict]], metric: str, title: str) -> byt
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (label, rows) in zip(grid, panels.items(), strict=True):
         change = [row["change"] for row in rows]
-        colors = [_COLORS[2] if value <= 0 else _COLORS[1] for value in change]
+        colors = [COLORS[2] if value <= 0 else COLORS[1] for value in change]
         axes.bar(range(len(rows)), change, color=colors, width=0.7)
         ends = [row["low"] for row in rows], [row["high"] for row in rows]
         axes.vlines(range(len(rows)), *ends, color="0.3")
@@ -181,10 +181,11 @@ def change_by_bin(panels: dict[str, list[dict]], metric: str, title: str) -> byt
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
-    return _png(figure)
+    return png(figure)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The PNG image of a figure."""
     image = io.BytesIO()
     figure.savefig(image, format="png")
     return image.getvalue()

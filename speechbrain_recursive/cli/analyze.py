@@ -1,17 +1,19 @@
-"""``analyze``: similarity of layers, and where two runs differ."""
+"""``analyze``: what layers compute, and where two runs differ."""
 
 import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
 from speechbrain_recursive.cli.compare import add_bins
-from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.cli.layers import add_cad, add_pca
 
 
 def add(commands: _SubParsersAction) -> None:
     """Add the command to argparse's subparsers."""
     parser = commands.add_parser(
-        "analyze", aliases=["analyse"], help="layer similarity; where one run is better than another"
+        "analyze",
+        aliases=["analyse"],
+        help="layers: similarity, attention, states; where one run is better than another",
     )
     analyses = parser.add_subparsers(dest="analysis", required=True)
     alike = analyses.add_parser(
@@ -44,6 +46,8 @@ def add(commands: _SubParsersAction) -> None:
     )
     alike.set_defaults(run=_similarity)
     add_bins(analyses)
+    add_cad(analyses)
+    add_pca(analyses)
 
 
 def _similarity(arguments: Namespace, _: list[str]) -> None:
@@ -55,18 +59,16 @@ def _similarity(arguments: Namespace, _: list[str]) -> None:
         similarity_table,
     )
     from speechbrain_recursive.files import write_whole
-    from speechbrain_recursive.inference.layers import find_audio, layer_outputs, open_layers
+    from speechbrain_recursive.inference.layers import layer_outputs, open_layers
+    from speechbrain_recursive.inference.side_by_side import common_audio
 
     layers = open_layers(arguments.model, arguments.loops, arguments.device)
-    source = arguments.audio or layers.audio
-    if source is None:
-        raise UserError(f"--audio is needed: {arguments.model} has no audio of its own")
     # fails before the layers run
     recurrent_shapes(len(layers.labels), arguments.saving, arguments.max_loops)
-    files = find_audio(source, arguments.utterances)
+    source, files = common_audio([layers], arguments.audio, arguments.utterances)
     similarity = layer_similarity(layer_outputs(layers, files))
     folder = Path(arguments.output_folder or (arguments.model if layers.audio else "."))
-    facts = {"model": arguments.model, "audio": str(source), "utterances": len(files)}
+    facts = {"model": arguments.model, "audio": source, "utterances": len(files)}
     facts |= {"layers": layers.labels, "similarity": similarity.tolist()}
     title = f"Cosine similarity of layer outputs, {Path(arguments.model).name}"
     write_whole(folder / "similarity.png", similarity_map(similarity, layers.labels, title))

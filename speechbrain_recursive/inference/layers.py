@@ -1,4 +1,4 @@
-"""Outputs of an encoder's layers on audio, for models of this package and Hugging Face's Whisper."""
+"""What an encoder's layers compute on audio, for models of this package and Hugging Face's Whisper."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.inference.results import depth_for, open_results
+from speechbrain_recursive.nn.attention import WeightsByHead
 from speechbrain_recursive.nn.device import check_device
 from speechbrain_recursive.nn.request import Request
 
 
 @dataclass(frozen=True)
 class Layers:
-    """An encoder and the outputs of its layers.
+    """An encoder and the outputs of its layers, or their attention weights.
 
     Arguments
     ---------
@@ -29,7 +30,8 @@ class Layers:
     audio : pathlib.Path or None
         A manifest of audio that belongs to the model, if there is one.
     outputs : callable
-        From samples [S] to the outputs [N, T, d] of the N steps.
+        From samples [S] to the outputs [N, T, d] of the N steps, or to their attention weights
+        [N, heads, T, T].
     """
 
     labels: list[str]
@@ -37,8 +39,16 @@ class Layers:
     audio: Path | None
     outputs: Callable[[torch.Tensor], torch.Tensor]
 
+    @property
+    def passes(self) -> list[int]:
+        """Steps, counted from 0, that begin another pass of a recurrent block."""
+        loops = [int(label.partition("/")[2] or 0) for label in self.labels]
+        return [step for step in range(1, len(loops)) if loops[step] > loops[step - 1]]
 
-def open_layers(model: str | Path, loops: int | None = None, device: str = "cpu") -> Layers:
+
+def open_layers(
+    model: str | Path, loops: int | None = None, device: str = "cpu", attention: bool = False
+) -> Layers:
     """Open an encoder.
 
     Arguments
@@ -50,6 +60,8 @@ def open_layers(model: str | Path, loops: int | None = None, device: str = "cpu"
         Loop count; the one trained for by default. Whisper has none.
     device : str
         Where the encoder runs.
+    attention : bool
+        Whether ``outputs`` are the attention weights by head, which only a results folder has.
 
     Returns
     -------
@@ -58,15 +70,18 @@ def open_layers(model: str | Path, loops: int | None = None, device: str = "cpu"
     Raises
     ------
     UserError
-        If ``model`` is neither or cannot be loaded, or there is no such device.
+        If ``model`` is neither or cannot be loaded, there is no such device, or its layers have no
+        attention weights.
     """
     check_device(device)
     if (Path(model) / "hyperparams.yaml").is_file():
-        return _ours(Path(model), loops, device)
+        return _ours(Path(model), loops, device, attention)
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
         raise UserError(f"{model} is no results folder (hyperparams.yaml) and no Whisper (config.json)")
     if loops is not None:
         raise UserError(f"--loops {loops}: {model} is no results folder, so it has no loops")
+    if attention:
+        raise UserError(f"{model} is no results folder; attention is read from results folders alone")
     return _whisper(str(model), device)
 
 
@@ -107,17 +122,23 @@ def find_audio(path: str | Path, limit: int | None = None) -> list[str]:
     return [found[i * len(found) // limit] for i in range(limit)]
 
 
-def _ours(folder, loops, device):
+def _ours(folder, loops, device, attention):
     model, _, hparams = open_results(folder, device)
+    if attention:
+        try:
+            model.encoder.add_hook("*", WeightsByHead(), first=True)
+        except TypeError as error:
+            raise UserError(f"{folder} has no attention weights to read: {error}") from error
     depth = depth_for(model, loops)
     looped = {block.name for block in depth.schedule.blocks if block.loops > 1}
-    request = Request(taps=range(len(depth)))
+    steps = range(len(depth))
+    request = Request(attention=steps) if attention else Request(taps=steps)
 
     @torch.no_grad()
     def outputs(signal):
         whole = torch.ones(1, device=device)
-        taps = model(signal[None].to(device), whole, depth=depth, request=request).taps
-        return torch.cat([taps[index].x for index in range(len(depth))])
+        found = model(signal[None].to(device), whole, depth=depth, request=request)
+        return torch.cat([found.attention[n] if attention else found.taps[n].x for n in steps])
 
     labels = [f"{s.layer}/{s.loop}" if s.block in looped else str(s.layer) for s in depth.schedule]
     audio = folder / "manifests" / f"{hparams['corpus'].dev_splits[0]}.csv"
@@ -155,7 +176,7 @@ def _whisper(name, device):
 
 
 def layer_outputs(layers: Layers, files: Iterable[str | Path]) -> Iterator[torch.Tensor]:
-    """Outputs of all layers for each file, one file after the other.
+    """What all layers compute for each file, one file after the other.
 
     Arguments
     ---------
@@ -167,7 +188,7 @@ def layer_outputs(layers: Layers, files: Iterable[str | Path]) -> Iterator[torch
     Yields
     ------
     torch.Tensor
-        [N, T, d].
+        [N, T, d], or [N, heads, T, T].
 
     Raises
     ------

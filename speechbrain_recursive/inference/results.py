@@ -1,5 +1,6 @@
 """Opening the results folder of a finished run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,39 @@ def depth_for(model: ASRModel, loops: int | None) -> Depth:
         return model.depth(loops)
     except ValueError as error:
         raise UserError(f"--loops {loops}: {error}") from error
+
+
+def short_names(folders: Sequence[str | Path]) -> list[str]:
+    """Names that tell results folders apart: without what all their paths begin and end with.
+
+    Arguments
+    ---------
+    folders : sequence of (str or pathlib.Path)
+        Results folders.
+
+    Returns
+    -------
+    list of str
+        A single folder keeps its whole name.
+
+    Raises
+    ------
+    UserError
+        If a folder is named twice.
+
+    Example
+    -------
+    >>> short_names(["results/teacher/1234", "results/cycle/1234"])
+    ['teacher', 'cycle']
+    """
+    if len(folders) == 1:
+        return [str(folders[0])]
+    paths = [list(Path(folder).resolve().parts) for folder in folders]
+    for folder, path in zip(folders, paths, strict=True):
+        if paths.count(path) > 1:
+            raise UserError(f"{folder} is named twice")
+    for end in (0, -1):
+        while min(map(len, paths)) > 1 and len({path[end] for path in paths}) == 1:
+            for path in paths:
+                del path[end]
+    return ["/".join(path) for path in paths]

@@ -4,6 +4,7 @@ SpeechBrain's ``regularMHA`` returns the mean over heads, and ``RoPEMHA`` no wei
 are computed from the parameters of the stock modules.
 """
 
+from collections.abc import Mapping
 from copy import copy
 
 import torch
@@ -15,6 +16,9 @@ from speechbrain.nnet.attention import (
     memoise_at_least,
 )
 from torch import nn
+
+from speechbrain_recursive.nn.hooks import Call, Hook
+from speechbrain_recursive.nn.state import State
 
 
 class Attention(nn.Module):
@@ -139,6 +143,43 @@ def attention_of(layer: nn.Module) -> tuple[str, nn.Module]:
         if hasattr(layer, name):
             return name, getattr(layer, name)
     raise TypeError(f"{type(layer).__name__} has no self-attention")
+
+
+class WeightsByHead(Hook):
+    """Lets all layers of a block return attention weights by head [B, heads, T, T].
+
+    The layers compute what they computed before. As the first of the hooks, it leaves attention that
+    another hook has put in place as it is.
+
+    Example
+    -------
+    >>> from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
+    >>> from speechbrain_recursive.nn.encoder import RecursiveEncoder
+    >>> from speechbrain_recursive.nn.schedule import cycle
+    >>> stock = TransformerEncoder(1, nhead=2, d_ffn=16, d_model=8)
+    >>> encoder = RecursiveEncoder(stock, cycle(1, 3), {"*": [WeightsByHead()]})
+    >>> _, weights = encoder(torch.rand(1, 10, 8))
+    >>> len(weights), weights[0].shape
+    (3, torch.Size([1, 2, 10, 10]))
+    """
+
+    def attach(self, layers: Mapping[int, nn.Module]) -> None:
+        """Refuse layers that have no attention weights.
+
+        Raises
+        ------
+        TypeError
+            For a layer without self-attention, or with one that :class:`Attention` does not know.
+        """
+        for layer in layers.values():
+            Attention(attention_of(layer)[1])
+
+    def around_step(self, state: State, layer: nn.Module, call: Call) -> tuple:
+        """Run the layer with :class:`Attention` in the place of its own."""
+        name, module = attention_of(layer)
+        if isinstance(module, Attention):
+            return call(state, layer)
+        return call(state, with_attention(layer, name, Attention(module)))
 
 
 def _masked(scores, mask, pad):

@@ -161,10 +161,10 @@ class ASRModel(nn.Module):
         self.encoder.compile_layers()
 
     def _run(self, state: State, depth: Depth, request: Request) -> Outputs:
-        trace = self.encoder.run(state, depth, request.taps, request.exits)
+        trace = self.encoder.run(state, depth, request.taps, request.exits, request.attention)
         last = request.exits.get(depth, Request())  # an exit at full depth is the run itself
         outputs = self._finish(trace.state, depth, request.heads | last.heads)
-        outputs.taps = trace.taps
+        outputs.taps, outputs.attention = trace.taps, trace.attention
         for exit, wanted in request.exits.items():
             if exit == depth:
                 # Not `outputs` itself: DDP searches outputs for tensors and would go in circles.

@@ -28,6 +28,8 @@ class Request:
         Further runs of the encoder on the same embedded frames, under names of their own.
     teachers : mapping of str to Request
         What teachers are asked for, by name.
+    attention : iterable of int
+        Indices of logical steps whose attention weights are kept.
 
     Raises
     ------
@@ -47,10 +49,12 @@ class Request:
     exits: "Mapping[Depth, Request]" = field(default_factory=dict)
     runs: "Mapping[str, Run]" = field(default_factory=dict)
     teachers: "Mapping[str, Request]" = field(default_factory=dict)
+    attention: Iterable[int] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "heads", frozenset(self.heads))
         object.__setattr__(self, "taps", frozenset(self.taps))
+        object.__setattr__(self, "attention", frozenset(self.attention))
         if any(each != Request(each.heads) for each in self.exits.values()):
             raise ValueError("an exit is asked for heads alone")
         if any(run.request.runs or run.request.teachers for run in self.runs.values()):
@@ -63,6 +67,7 @@ class Request:
             _merge(self.exits, other.exits),
             _merge(self.runs, other.runs),
             _merge(self.teachers, other.teachers),
+            self.attention | other.attention,
         )
 
 
@@ -101,6 +106,8 @@ class Outputs:
         What teachers returned, by name.
     features : tuple, optional
         Features [B, T', F] and frame counts [B] that the frames were embedded from.
+    attention : dict of int to torch.Tensor
+        Attention weights of the steps that were asked for, as the layers return them.
     """
 
     states: dict[str, State]
@@ -111,6 +118,7 @@ class Outputs:
     runs: "dict[str, Outputs]" = field(default_factory=dict)
     teachers: dict[str, Any] = field(default_factory=dict)
     features: tuple[torch.Tensor, torch.Tensor] | None = None
+    attention: dict[int, torch.Tensor] = field(default_factory=dict)
 
     @property
     def state(self) -> State:

@@ -1,14 +1,27 @@
 """What is measured is what the layers compute, at frames that hold audio."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+from speechbrain.lobes.features import Fbank
+from speechbrain.processing.features import InputNormalization
 
 from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load_trained
-from speechbrain_recursive.inference.layers import find_audio, layer_outputs, open_layers
+from speechbrain_recursive.inference import layers as module
+from speechbrain_recursive.inference.layers import Layers, find_audio, layer_outputs, open_layers
+from speechbrain_recursive.nn.attention import Attention
+from speechbrain_recursive.nn.embed import FilterbankEmbedding
+from speechbrain_recursive.nn.encoder import RecursiveEncoder
+from speechbrain_recursive.nn.frontend import ConvSubsampling
+from speechbrain_recursive.nn.heads import CTCHead
+from speechbrain_recursive.nn.larm import RopeEncoder
+from speechbrain_recursive.nn.model import ASRModel
+from speechbrain_recursive.nn.schedule import cycle
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +84,48 @@ def test_loops_of_ours(trained, speech):
     three = next(layer_outputs(open_layers(trained), speech[:1]))
     torch.testing.assert_close(first[:3], three[:3])  # the first loop is the same, the coda is not
     assert not torch.allclose(first[3], three[7])
+
+
+def test_attention_of_ours_is_by_head_at_every_logical_step(trained, speech):
+    (weights,) = layer_outputs(open_layers(trained, attention=True), speech[:1])
+    (states,) = layer_outputs(open_layers(trained), speech[:1])
+    time = states.shape[1]
+    assert weights.shape == (8, 2, time, time)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(8, 2, time))
+    model, _ = load_trained(trained)
+    layer = model.encoder.layers[1]
+    for step in (1, 3, 5):  # its three loops
+        x = layer.norm1(states[step - 1][None])
+        torch.testing.assert_close(weights[step], Attention(layer.self_att)(x, x, x)[1][0])
+    one = next(layer_outputs(open_layers(trained, loops=1, attention=True), speech[:1]))
+    torch.testing.assert_close(one[:3], weights[:3])
+
+
+def test_layers_without_attention_weights(whisper, tmp_path, monkeypatch):
+    features, normalize = Fbank(n_mels=40), InputNormalization(norm_type="sentence")
+    embed = FilterbankEmbedding(features, normalize, ConvSubsampling(4), 40, d_model=16)
+    encoder = RecursiveEncoder(RopeEncoder(2, d_model=16, nhead=2, d_ffn=32), cycle(2, loops=3))
+    model = ASRModel(embed, encoder, {"ctc": CTCHead(16, n_tokens=30)})
+    monkeypatch.setattr(module, "open_results", lambda *_: (model, None, {}))
+    (tmp_path / "hyperparams.yaml").touch()
+    said = f"{tmp_path} has no attention weights to read: RopeBlock has no self-attention"
+    with pytest.raises(UserError, match=said):
+        open_layers(tmp_path, attention=True)
+    with pytest.raises(UserError, match="attention is read from results folders alone"):
+        open_layers(whisper, attention=True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "passes"),
+    [
+        ("0 1 2", []),
+        ("0/0 1/0 2/0 0/1 1/1 2/1 0/2 1/2 2/2", [3, 6]),
+        ("0/0 0/1 0/2 1/0 1/1 1/2", [1, 2, 4, 5]),
+        ("0 1/0 2/0 1/1 2/1 3/0 4/0 3/1 4/1 5", [3, 7]),
+    ],
+)
+def test_steps_that_begin_another_pass(labels, passes):
+    assert Layers.passes.fget(SimpleNamespace(labels=labels.split())) == passes
 
 
 def test_whisper_without_its_padding(whisper, tmp_path):

@@ -9,9 +9,17 @@ from speechbrain.nnet.hypermixing import HyperMixing
 from torch.testing import assert_close
 
 from speechbrain_recursive.nn.adapters import adapter_for
-from speechbrain_recursive.nn.attention import Attention, attention_of, with_attention
+from speechbrain_recursive.nn.attention import (
+    Attention,
+    WeightsByHead,
+    attention_of,
+    with_attention,
+)
+from speechbrain_recursive.nn.conditioning.lora import LoopLoRA
+from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
-from speechbrain_recursive.nn.schedule import standard
+from speechbrain_recursive.nn.hooks import Hook
+from speechbrain_recursive.nn.schedule import latent, standard
 from speechbrain_recursive.nn.state import State
 
 HEADS, SIZE = 2, 8
@@ -298,3 +306,67 @@ def test_layers_and_modules_without_attention_weights(stock):
     mixing = HyperMixing(input_output_dim=D_MODEL, hypernet_size=8)
     with pytest.raises(TypeError, match="no attention weights by head for HyperMixing"):
         Attention(mixing)
+
+
+SCHEDULE = latent(n_recurrent=2, loops=3, n_prelude=1, n_coda=1)
+
+
+def looked_at(encoder, x, pad, pos):
+    """The last state at real frames, and the attention weights of all steps."""
+    depth = Depth(encoder.schedule)
+    trace = encoder.run(State(x, pad=pad, pos=pos), depth, attention=range(len(depth)))
+    return trace.state.x[~pad], list(trace.attention.values())
+
+
+def test_weights_of_every_step(kind, stock, positions, batch, ragged):
+    family, attention = kind
+    encoder, x = RecursiveEncoder(stock(4, family, attention), SCHEDULE), batch()
+    expected, theirs = looked_at(encoder, x, ragged, positions(attention, x))
+    encoder.add_hook("*", WeightsByHead(), first=True)
+    state, weights = looked_at(encoder, x, ragged, positions(attention, x))
+    assert_close(state, expected, atol=1e-5, rtol=1e-5)
+    assert [each.shape for each in weights] == [(4, 2, TIME, TIME)] * 8
+    for ours, stock_ones in zip(weights, theirs, strict=True):
+        if attention == "RelPosMHAXL":
+            assert_close(ours.transpose(1, 2)[~ragged], stock_ones.transpose(1, 2)[~ragged])
+        elif attention == "regularMHA":
+            assert_close(ours.mean(1)[~ragged], stock_ones[~ragged])
+
+
+def test_weights_of_layers_with_weights_of_their_own_in_each_loop(stock, positions, batch, ragged):
+    lora = LoopLoRA(loops=3, rank=2)
+    bank, x = stock(4, "conformer", "RelPosMHAXL"), batch()
+    encoder = RecursiveEncoder(bank, SCHEDULE, {"recurrent": [lora]})
+    for up in lora.up.parameters():
+        torch.nn.init.normal_(up, std=0.3)
+    pos = positions("RelPosMHAXL", x)
+    expected, theirs = looked_at(encoder, x, ragged, pos)
+    encoder.add_hook("*", WeightsByHead(), first=True)
+    state, weights = looked_at(encoder, x, ragged, pos)
+    assert_close(state, expected)
+    for ours, stock_ones in zip(weights, theirs, strict=True):
+        assert_close(ours.transpose(1, 2)[~ragged], stock_ones.transpose(1, 2)[~ragged])
+    assert not torch.allclose(weights[1], weights[3], atol=1e-3), "loops differ"
+
+
+class OneMoreKey(Hook):
+    """Puts attention with a further key into every layer."""
+
+    def around_step(self, state, layer, call):
+        name, module = attention_of(layer)
+        return call(state, with_attention(layer, name, Attention(module, torch.ones(HEADS, SIZE))))
+
+
+def test_attention_of_another_hook_stays(stock, positions, batch, ragged):
+    bank, x = stock(4, "conformer", "RelPosMHAXL"), batch()
+    encoder = RecursiveEncoder(bank, SCHEDULE, {"recurrent": [OneMoreKey()]})
+    pos = positions("RelPosMHAXL", x)
+    expected = looked_at(encoder, x, ragged, pos)
+    encoder.add_hook("*", WeightsByHead(), first=True)
+    assert_close(looked_at(encoder, x, ragged, pos), expected)
+
+
+def test_a_block_without_attention_weights_is_refused(stock):
+    encoder = RecursiveEncoder(stock(2, "rope"), standard(2))
+    with pytest.raises(TypeError, match="RopeBlock has no self-attention"):
+        encoder.add_hook("*", WeightsByHead(), first=True)

@@ -171,6 +171,10 @@ def test_outputs():
     posteriors = tapped.taps[last].readout(tapped.taps[last].x).log_softmax(-1)
     torch.testing.assert_close(posteriors, tapped.log_probs)
     assert model(wavs, wav_lens).decoded is None
+    looked = model(wavs, wav_lens, request=Request(attention=[1, 3]))
+    assert list(looked.attention) == [1, 3]
+    assert {weights.shape for weights in looked.attention.values()} == {(6, 47, 47)}
+    assert not looked.attention[3][1, :, 10:].any(), "frames of padding get no attention"
 
 
 def test_without_a_decoder_it_is_ctc_alone():
@@ -384,7 +388,7 @@ class TestWhatIsAsked:
             out = self.run(model, Request(heads), **targets)
             assert sorted(out.heads) == sorted(heads)
             assert self.counts() == {"embed": 1, "sum": 1, **layers, **dict.fromkeys(heads, 1)}
-            assert (out.taps, out.exits, out.runs, out.teachers) == ({}, {}, {}, {})
+            assert out.taps == out.exits == out.runs == out.teachers == out.attention == {}
 
     def test_a_head_reads_the_part_that_it_names(self, model):
         out = self.run(model, Request(["ctc", "word"]), word=torch.zeros(6))

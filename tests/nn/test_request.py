@@ -20,7 +20,7 @@ def test_heads_and_taps_are_sets():
 
 
 def test_nothing_is_asked_for_by_default():
-    assert Request() == Request((), (), {}, {}, {})
+    assert Request() == Request((), (), {}, {}, {}, ())
     assert Request() | Request() == Request()
 
 
@@ -28,6 +28,7 @@ def test_merging_keeps_what_either_wants():
     ours = Request(
         heads=["ctc"],
         taps=[1],
+        attention=[0, 1],
         exits={ONE: Request(["ctc"]), TWO: Request(["ctc"])},
         runs={"short": Run(ONE, Request(["ctc"], taps=[0]))},
         teachers={"big": Request(taps=[5])},
@@ -35,6 +36,7 @@ def test_merging_keeps_what_either_wants():
     theirs = Request(
         heads=["seq2seq"],
         taps=[2],
+        attention=[3, 1],
         exits={TWO: Request(["seq2seq"]), FOUR: Request()},
         runs={"short": Run(ONE, Request(taps=[2])), "long": Run(FOUR, Request())},
         teachers={"big": Request(["ctc"]), "bert": Request()},
@@ -42,6 +44,7 @@ def test_merging_keeps_what_either_wants():
     both = Request(
         heads=["ctc", "seq2seq"],
         taps=[1, 2],
+        attention=[0, 1, 3],
         exits={ONE: Request(["ctc"]), TWO: Request(["ctc", "seq2seq"]), FOUR: Request()},
         runs={
             "short": Run(ONE, Request(["ctc"], taps=[0, 2])),
@@ -92,7 +95,9 @@ class TestNested:
 
     DEPTH = Depth(cycle(2, 3))
 
-    @pytest.mark.parametrize("inner", [Request(taps=[1]), Request(teachers={"t": Request()})], ids=str)
+    @pytest.mark.parametrize(
+        "inner", [Request(taps=[1]), Request(teachers={"t": Request()}), Request(attention=[1])], ids=str
+    )
     def test_an_exit_gives_heads_alone(self, inner):
         with pytest.raises(ValueError, match="an exit is asked for heads alone"):
             Request(exits={self.DEPTH: inner})
