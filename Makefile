@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: setup mini test lint format bench
+.PHONY: setup mini bicycle-mini test lint format bench
 
 setup: $(INSTALLED)
 
@@ -19,6 +19,10 @@ $(INSTALLED): setup.py
 # The main job: synthesize a corpus, train, decode at every loop count, report.
 mini: setup
 	cd recipes/LibriSpeech && ../../$(BIN)/python train.py hparams/mini.yaml
+
+# BiCycle beside all its rivals at the size of mini: teacher, students, one table.
+bicycle-mini: setup
+	PATH="$(abspath $(BIN)):$$PATH" sh recipes/LibriSpeech/bicycle_mini.sh
 
 test: setup
 	$(BIN)/python -m pytest

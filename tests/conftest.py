@@ -30,6 +30,7 @@ REDUCED = {
     "synthetic": {"n_train": 40, "n_dev": 2, "n_test": 2},
     "num_decoder_layers": 1,
     "tensorboard": False,
+    "distillation_epochs": 1,
 }
 LM = {"num_encoder_layers": 2, "d_model": 16, "nhead": 2, "d_ffn": 32}
 SPLITS = {
@@ -158,5 +159,23 @@ def small():
         elif not tree["characters"]:
             given["vocab_size"] = 200 if tree["token_type"] == "char" else 50
         return given
+
+    return overrides
+
+
+@pytest.fixture(scope="session")
+def peers(run_recipe, small, tmp_path_factory):
+    """``peers(recipe, corpus)``: overrides that name a small trained teacher, if it needs one."""
+    trained = {}
+
+    def overrides(path, corpus):
+        if "teacher" not in merge(path):
+            return {}
+        recipe = path.with_name(f"{Path(merge(path)['teacher']).parent.name}.yaml")
+        if recipe not in trained:
+            trained[recipe] = tmp_path_factory.mktemp(recipe.stem)
+            given = {"data_folder": corpus, "output_folder": trained[recipe], **small(recipe)}
+            run_recipe([recipe, *flags(given)], recipe.parents[1].name)
+        return {"teacher": trained[recipe]}
 
     return overrides

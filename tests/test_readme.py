@@ -22,7 +22,7 @@ ANALYSES = ["bins", "cad", "pca", "probe", "similarity"]
 COMMANDS = ["describe", "transcribe", "calibrate", "compare", *(f"analyze {kind}" for kind in ANALYSES)]
 NOT_OURS = re.compile(
     r"my_method\.py|hyperparams\.yaml|hparams/NAME\.yaml"
-    r"|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell|cv-corpus-.*|fr.*)/"
+    r"|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell|cv-corpus-.*|fr.*|clips)/"
 )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from speechbrain_recursive.analysis.wer import Triple
 from speechbrain_recursive.errors import UserError
@@ -129,8 +130,8 @@ def _pair(runs, split, decoder, labels):
 
 
 def _read(folder):
-    rows = _json(folder / "hypotheses.json")
-    results = _json(folder / "report.json")
+    rows = read_json(folder / "hypotheses.json")
+    results = read_json(folder / "report.json")
     try:
         found = {}
         for row in rows:
@@ -145,7 +146,14 @@ def _read(folder):
         raise UserError(f"{folder}: {problem}") from error
 
 
-def _json(path):
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a results folder.
+
+    Raises
+    ------
+    UserError
+        If it is missing, or no JSON.
+    """
     try:
         return json.loads(
             read_text(path, f"{path} does not exist: evaluate the run first, by its train.py")
