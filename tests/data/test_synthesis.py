@@ -170,9 +170,12 @@ def test_a_real_corpus_is_never_replaced(tmp_path):
     assert book.read_text() == "mine"
 
 
-@pytest.mark.parametrize(("make", "ending"), [(make_librispeech, ".flac"), (make_aishell, ".wav")])
-def test_phonemes_are_labeled_where_they_are_in_the_files(tmp_path, make, ending):
-    folder = make(tmp_path, n_train=4, n_dev=2, n_test=3, reverb=True)
+AUDIO = {LibriSpeech: ".flac", Aishell1: ".wav", CommonVoice: ".mp3"}
+
+
+@pytest.mark.parametrize(("corpus", "ending"), AUDIO.items())
+def test_phonemes_are_labeled_where_they_are_in_the_files(tmp_path, corpus, ending):
+    folder = corpus().synthesize(tmp_path, n_train=4, n_dev=2, n_test=3, reverb=True)
     files = {path.stem: path for path in folder.rglob(f"*{ending}")}
     (labels,) = folder.rglob("phonemes.csv")
     labels = read_phonemes(labels)
@@ -205,11 +208,14 @@ class Clicks:
 
 
 @pytest.mark.parametrize("reverb", [False, True])
-def test_labels_are_exact_to_the_sample_of_the_file(tmp_path, monkeypatch, reverb):
+@pytest.mark.parametrize(("corpus", "ending"), AUDIO.items())
+def test_labels_are_exact_to_the_sample_of_the_file(tmp_path, monkeypatch, corpus, ending, reverb):
     monkeypatch.setattr(synthesis.espeak, "Espeak", Clicks)
-    folder = make_librispeech(tmp_path, n_train=3, n_dev=1, n_test=2, reverb=reverb)
-    labels = read_phonemes(folder / "LibriSpeech/phonemes.csv")
-    for path in folder.rglob("*.flac"):
+    folder = corpus().synthesize(tmp_path, n_train=3, n_dev=1, n_test=2, reverb=reverb)
+    labels = read_phonemes(folder / corpus.twin.root / "phonemes.csv")
+    paths = [*folder.rglob(f"*{ending}")]
+    assert len(paths) == len(labels) == 6
+    for path in paths:
         samples, rate = soundfile.read(path)
         assert len(labels[path.stem]) == 4
         for phoneme in labels[path.stem]:
