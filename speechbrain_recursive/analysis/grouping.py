@@ -17,7 +17,8 @@ from speechbrain_recursive.nn.layer_maps import stepwise
 
 _RULE = (
     "The obscure layer is the one without which two values, one below it and one above it, approximate "
-    "the CAD of all layers best (not stated in the paper; our choice). Error: root mean square."
+    "the CAD of all layers best (not stated in the paper; our choice). Groups must leave a student two "
+    "layers each. Error: root mean square."
 )
 
 

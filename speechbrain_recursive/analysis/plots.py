@@ -5,6 +5,7 @@ import io
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
 _STYLES = (("-", "o"), ("--", "s"), ("-.", "D"), (":", "^"))  # of lines and markers, by decoder
@@ -138,6 +139,45 @@ def similarity_map(similarity: np.ndarray, labels: list[str], title: str) -> byt
     axes.set_ylabel("layer")
     axes.set_title(title, fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, label="cosine similarity", shrink=0.8)
+    return png(figure)
+
+
+def accuracy_by_step(models: dict[str, list[dict]], title: str) -> bytes:
+    """Plot accuracies against the logical step, with a line per model and a band of its interval.
+
+    Arguments
+    ---------
+    models : dict of str to list of dict
+        By name, ``accuracy``, ``low`` and ``high`` in percent after each step.
+    title : str
+        Heading of the figure.
+
+    Returns
+    -------
+    bytes
+        A PNG image.
+
+    Example
+    -------
+    >>> steps = [{"accuracy": 40.0, "low": 38.0, "high": 42.0}] * 3
+    >>> accuracy_by_step({"teacher": steps}, "Phonemes")[1:4]
+    b'PNG'
+    """
+    figure = Figure(figsize=(7.5, 4.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for index, (name, steps) in enumerate(models.items()):
+        color, (style, marker) = COLORS[index % len(COLORS)], _STYLES[index % len(_STYLES)]
+        x = range(1, len(steps) + 1)
+        y, low, high = ([step[key] for step in steps] for key in ("accuracy", "low", "high"))
+        axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
+        axes.plot(x, y, marker, color=color, linestyle=style, markersize=4, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("logical step")
+    axes.set_ylabel("accuracy (%), band: 95% interval")
+    axes.grid(axis="y", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, fontsize=10, loc="left")
+    figure.legend(loc="outside right upper", frameon=False, handlelength=3.2)
     return png(figure)
 
 

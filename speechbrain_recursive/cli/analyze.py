@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechbrain_recursive.cli.compare import add_bins
 from speechbrain_recursive.cli.layers import add_cad, add_pca
+from speechbrain_recursive.cli.probe import add_probe
 
 
 def add(commands: _SubParsersAction) -> None:
@@ -13,7 +14,7 @@ def add(commands: _SubParsersAction) -> None:
     parser = commands.add_parser(
         "analyze",
         aliases=["analyse"],
-        help="layers: similarity, attention, states; where one run is better than another",
+        help="layers: similarity, attention, states, phonemes; where one run is better than another",
     )
     analyses = parser.add_subparsers(dest="analysis", required=True)
     alike = analyses.add_parser(
@@ -48,6 +49,7 @@ def add(commands: _SubParsersAction) -> None:
     add_bins(analyses)
     add_cad(analyses)
     add_pca(analyses)
+    add_probe(analyses)
 
 
 def _similarity(arguments: Namespace, _: list[str]) -> None:

@@ -45,7 +45,11 @@ def _add_models(parser, models):
     )
     parser.add_argument("--loops", type=int, help="loop count (default: the one trained for)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
-    parser.add_argument("--output_folder", metavar="FOLDER", help="default: the last of the models")
+    parser.add_argument(
+        "--output_folder",
+        metavar="FOLDER",
+        help="default: the last of the results; for Whisper, the working directory",
+    )
 
 
 def _cad(arguments: Namespace, _: list[str]) -> None:
@@ -76,7 +80,7 @@ def _cad(arguments: Namespace, _: list[str]) -> None:
         facts["grouping"] = {"model": teacher, **(vars(chosen) if chosen else {}), "keys": keys}
         groups = {teacher: chosen.n_phonetic} if chosen else {}
     passes = {name: layers.passes for name, layers in models.items()}
-    _write(arguments, "cad", diagonality_by_step(found, title, passes, groups), parts, facts)
+    _write(arguments, models, "cad", diagonality_by_step(found, title, passes, groups), parts, facts)
 
 
 def _pca(arguments: Namespace, _: list[str]) -> None:
@@ -107,15 +111,15 @@ def _pca(arguments: Namespace, _: list[str]) -> None:
             "explained": each.explained.tolist(),
             "distance": each.distance.tolist(),
         }
-    _write(arguments, "pca", states_in_space(found, title), parts, facts)
+    _write(arguments, models, "pca", states_in_space(found, title), parts, facts)
 
 
-def _write(arguments, kind, image, parts, facts):
+def _write(arguments, models, kind, image, parts, facts):
     """Print an analysis and write it as an image, Markdown and JSON."""
     from speechbrain_recursive.files import write_whole
 
-    last = Path(arguments.models[-1])
-    folder = Path(arguments.output_folder or (last if last.is_dir() else "."))
+    *_, last = models.values()
+    folder = Path(arguments.output_folder or (arguments.models[-1] if last.audio else "."))
     text = "\n\n".join(parts)
     write_whole(folder / f"{kind}.png", image)
     write_whole(folder / f"{kind}.md", f"{text}\n\n![{kind.upper()}]({kind}.png)\n")

@@ -34,7 +34,7 @@ from scipy.signal import fftconvolve, resample_poly
 from tqdm.contrib.concurrent import thread_map
 
 from speechbrain_recursive.bars import Bar
-from speechbrain_recursive.data import espeak, grammar
+from speechbrain_recursive.data import espeak, grammar, phonemes
 from speechbrain_recursive.errors import UserError
 
 SAMPLE_RATE = 16000
@@ -104,7 +104,8 @@ def synthesize(
     """Write a corpus under ``folder/<root>``, unless it is already there.
 
     The same arguments give the same bytes. The corpus appears whole or not at all, and is made
-    again when an argument changes.
+    again when an argument changes. Beside what the real corpus has, there is a ``phonemes.csv``: which
+    phoneme is spoken when (see :mod:`speechbrain_recursive.data.phonemes`).
 
     Arguments
     ---------
@@ -164,7 +165,8 @@ def synthesize(
     speak = functools.partial(_speak, twin, partial, seed, babble, noise, reverb)
     speakers = [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
     bar = {"tqdm_class": Bar, "desc": "Synthesis", "unit": " speakers"}
-    thread_map(speak, speakers, max_workers=workers, **bar)
+    spoken = thread_map(speak, speakers, max_workers=workers, **bar)
+    phonemes.write_phonemes(partial / phonemes.FILE, itertools.chain(*spoken))
     (partial / STAMP).write_text(json.dumps(options, indent=1))
     shutil.rmtree(corpus, ignore_errors=True)
     partial.rename(corpus)
@@ -173,8 +175,8 @@ def synthesize(
 
 def _makers(twin):
     """What a corpus depends on besides its options: the sources that make it, and eSpeak's version."""
-    files = (espeak.__file__, grammar.__file__, __file__, inspect.getfile(twin.place))
-    sources = b"".join(Path(file).read_bytes() for file in files)
+    own = (espeak.__file__, grammar.__file__, phonemes.__file__, __file__)
+    sources = b"".join(Path(file).read_bytes() for file in (*own, inspect.getfile(twin.place)))
     espeak_version = importlib.metadata.version("espeakng-loader")
     return f"{hashlib.md5(sources).hexdigest()}, espeakng-loader {espeak_version}"
 
@@ -209,17 +211,21 @@ def _plan(twin, counts, seed, rates):
 
 
 def _speak(twin, root, seed, babble, noise, reverb, rows):
-    """Speak and write all utterances of one speaker, with one synthesizer."""
-    voice = espeak.Espeak(twin.language)
+    """Speak and write all utterances of one speaker, with one synthesizer; return their phonemes."""
+    voice, labels = espeak.Espeak(twin.language), []
     for row in rows:
         rng = np.random.default_rng((seed, row["index"]))
         spoken = voice.speak(row["text"].lower(), row["variant"], row["rate"], row["pitch"])
-        speech = _resample(spoken / 32768.0, voice.sample_rate, SAMPLE_RATE)
+        silence = rng.integers(800, 2000, size=2)
+        speech = np.pad(_resample(spoken / 32768.0, voice.sample_rate, SAMPLE_RATE), silence)
         signal = _record(speech, rng, babble, noise, reverb)
         path = root / row["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
         signal = _resample(signal, SAMPLE_RATE, twin.sample_rate)
         soundfile.write(path, signal, twin.sample_rate)  # FLAC and WAV: 16 bits
+        later = silence[0] / SAMPLE_RATE
+        labels.append((path.stem, [phone.shifted(later) for phone in voice.phonemes]))
+    return labels
 
 
 def _resample(samples, rate, wanted):
@@ -229,8 +235,7 @@ def _resample(samples, rate, wanted):
 
 
 def _record(speech, rng, babble, noise, reverb):
-    """Silence around the speech, a room, noise, and a level; each drawn whether used or not."""
-    speech = np.pad(speech, rng.integers(800, 2000, size=2))
+    """A room, noise, and a level; each drawn whether used or not. Nothing moves the speech."""
     floor = rng.normal(0, 1e-4, len(speech))  # -80 dB: no recording has digital silence
     in_room, rt60 = rng.random() < 0.5, rng.uniform(0.2, 0.5)
     if reverb and in_room:

@@ -27,6 +27,8 @@ class Layers:
         ``3/1`` is layer 3 in the second loop.
     sample_rate : int
         Sample rate of its input in Hz.
+    frame_seconds : float
+        Seconds between its frames. Frame k is centered at k times as many.
     audio : pathlib.Path or None
         A manifest of audio that belongs to the model, if there is one.
     outputs : callable
@@ -36,6 +38,7 @@ class Layers:
 
     labels: list[str]
     sample_rate: int
+    frame_seconds: float
     audio: Path | None
     outputs: Callable[[torch.Tensor], torch.Tensor]
 
@@ -142,7 +145,7 @@ def _ours(folder, loops, device, attention):
 
     labels = [f"{s.layer}/{s.loop}" if s.block in looped else str(s.layer) for s in depth.schedule]
     audio = folder / "manifests" / f"{hparams['corpus'].dev_splits[0]}.csv"
-    return Layers(labels, model.sample_rate, audio, outputs)
+    return Layers(labels, model.sample_rate, model.frame_seconds, audio, outputs)
 
 
 def _whisper(name, device):
@@ -161,18 +164,19 @@ def _whisper(name, device):
             f"{name} is neither a results folder nor a Whisper: {one_line(error)}"
         ) from error
     encoder.layer_norm = torch.nn.Identity()  # the last hidden state is then the last layer's output
+    rate = features.sampling_rate
     hop = features.hop_length * encoder.conv1.stride[0] * encoder.conv2.stride[0]
 
     @torch.no_grad()
     def outputs(signal):
         window = signal[: features.n_samples]  # Whisper's window; the rest is cut off
-        mel = features(window.numpy(), sampling_rate=features.sampling_rate, return_tensors="pt")
+        mel = features(window.numpy(), sampling_rate=rate, return_tensors="pt")
         frames = -(-len(window) // hop)  # the rest of the window is padding
         states = encoder(mel.input_features.to(device), output_hidden_states=True).hidden_states
         return torch.cat(states[1:])[:, :frames]
 
     labels = [str(index) for index in range(len(encoder.layers))]
-    return Layers(labels, features.sampling_rate, None, outputs)
+    return Layers(labels, rate, hop / rate, None, outputs)
 
 
 def layer_outputs(layers: Layers, files: Iterable[str | Path]) -> Iterator[torch.Tensor]:

@@ -126,7 +126,7 @@ def model_to_group(
         If there is no such model, or its layers cannot be grouped as the user says.
     """
     name = next((name for name, layers in models.items() if not layers.passes), None)
-    if name is None and not n_phonetic is n_student is None:
+    if name is None and (n_phonetic, n_student) != (None, None):
         raise UserError("--n_phonetic, --student_layers: all models have loops; name a teacher as well")
     if n_phonetic is not None:
         student_keys(group(np.zeros((len(models[name].labels), 1)), n_phonetic), n_student)

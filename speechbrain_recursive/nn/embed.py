@@ -66,6 +66,19 @@ class FilterbankEmbedding(nn.Module):
         """Samples per second that the features expect."""
         return self.compute_features.compute_STFT.sample_rate
 
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds between frames of the first state. Frame k is centered at k times as many.
+
+        It holds for front-ends whose convolutions are centered, as those of
+        :mod:`speechbrain_recursive.nn.frontend` are.
+        """
+        features, frames = self.silence(8)
+        with torch.no_grad():
+            _, left = self.frontend(features, frames)
+        stride = round((int(frames) - 1) / (int(left) - 1))
+        return stride * self.compute_features.compute_STFT.hop_length / self.sample_rate
+
     def features(self, wavs: torch.Tensor, wav_lens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalized log-Mel features.
 

@@ -71,6 +71,11 @@ class ASRModel(nn.Module):
         return self.embed.sample_rate
 
     @property
+    def frame_seconds(self) -> float:
+        """Seconds between the encoder's frames. Frame k is centered at k times as many."""
+        return self.embed.frame_seconds
+
+    @property
     def schedule(self) -> Schedule:
         """The schedule that the encoder was built for."""
         return self.encoder.schedule

@@ -147,3 +147,20 @@ def test_change_by_bin_draws_bars_and_intervals(drawn):
     assert [text.get_text() for text in left.get_xticklabels()] == ["0\nn=5", "0-10\nn=2"]
     assert (left.get_xlabel(), right.get_xlabel()) == ("WER % of A", "words")
     assert len(right.patches) == 1
+
+
+def test_accuracy_by_step_has_a_line_and_a_band_per_model(drawn):
+    steps = [{"accuracy": 40.0 + i, "low": 38.0, "high": 60.0} for i in range(20)]
+    plots.accuracy_by_step({"teacher": steps[:3], "cycle": steps}, "Phonemes")
+    axes = drawn[0].axes[0]
+    short, long = axes.lines
+    assert list(short.get_xdata()) == [1, 2, 3]
+    assert list(short.get_ydata()) == [40.0, 41.0, 42.0]
+    assert list(long.get_xdata()) == [*range(1, 21)]
+    assert short.get_color() != long.get_color()
+    assert len(axes.collections) == 2
+    band = axes.collections[0].get_paths()[0].get_extents()
+    assert (band.xmin, band.xmax, band.ymin, band.ymax) == (1, 3, 38.0, 60.0)
+    labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert labels == ["teacher", "cycle"]
+    assert all(tick == int(tick) for tick in axes.get_xticks())

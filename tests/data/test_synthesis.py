@@ -11,6 +11,7 @@ from speechbrain_recursive.data import synthesis
 from speechbrain_recursive.data.aishell import Aishell1
 from speechbrain_recursive.data.common_voice import CommonVoice
 from speechbrain_recursive.data.librispeech import LibriSpeech
+from speechbrain_recursive.data.phonemes import Phoneme, read_phonemes
 from speechbrain_recursive.data.synthesis import TRAIN_VOICES, VARIANTS
 from speechbrain_recursive.errors import UserError
 
@@ -167,3 +168,52 @@ def test_a_real_corpus_is_never_replaced(tmp_path):
     with pytest.raises(UserError, match="not a synthetic corpus"):
         make_librispeech(tmp_path, **SMALL)
     assert book.read_text() == "mine"
+
+
+@pytest.mark.parametrize(("make", "ending"), [(make_librispeech, ".flac"), (make_aishell, ".wav")])
+def test_phonemes_are_labeled_where_they_are_in_the_files(tmp_path, make, ending):
+    folder = make(tmp_path, n_train=4, n_dev=2, n_test=3, reverb=True)
+    files = {path.stem: path for path in folder.rglob(f"*{ending}")}
+    (labels,) = folder.rglob("phonemes.csv")
+    labels = read_phonemes(labels)
+    assert labels.keys() == files.keys()
+    leads = set()
+    for uid, phonemes in labels.items():
+        samples, rate = soundfile.read(files[uid])
+        loud = np.flatnonzero(np.abs(samples) > 0.03 * np.abs(samples).max()) / rate
+        assert 0 <= loud[0] - phonemes[0].start < 0.06  # a stop is silent first
+        assert phonemes[-1].end < len(samples) / rate - 0.05
+        assert not any(one.name.startswith(("_", "'", ",")) for one in phonemes)
+        leads.add(round(phonemes[0].start, 3))
+    assert len(leads) > 5, "each utterance begins with a silence of its own"
+
+
+class Clicks:
+    """A synthesizer of clicks, each a phoneme."""
+
+    sample_rate = 22050
+
+    def __init__(self, language):
+        self.phonemes = []
+
+    def speak(self, text, *settings):
+        samples, clicks = np.zeros(20000), [1000, 6000, 9000 + 10 * len(text), 19000]
+        samples[clicks] = 20000
+        starts = [place / self.sample_rate for place in clicks]
+        self.phonemes = [Phoneme(start, start + 0.1, "k") for start in starts]
+        return samples.astype(np.int16)
+
+
+@pytest.mark.parametrize("reverb", [False, True])
+def test_labels_are_exact_to_the_sample_of_the_file(tmp_path, monkeypatch, reverb):
+    monkeypatch.setattr(synthesis.espeak, "Espeak", Clicks)
+    folder = make_librispeech(tmp_path, n_train=3, n_dev=1, n_test=2, reverb=reverb)
+    labels = read_phonemes(folder / "LibriSpeech/phonemes.csv")
+    for path in folder.rglob("*.flac"):
+        samples, rate = soundfile.read(path)
+        assert len(labels[path.stem]) == 4
+        for phoneme in labels[path.stem]:
+            start = round(phoneme.start * rate)
+            around = np.abs(samples[start - 150 : start + 150])
+            assert abs(around.argmax() - 150) <= 1
+            assert around.max() > 0.1

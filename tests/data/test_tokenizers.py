@@ -171,7 +171,7 @@ def test_subword_models_differ(manifest, tmp_path):
 def test_coverage_leaves_room_where_a_text_has_many_rare_letters(manifest, tmp_path):
     foreign = "".join(map(chr, range(0x3B1, 0x3C9)))  # each once among 3,000 letters
     manifests = manifest(*["THE CAT HAT THAT"] * 250, foreign)
-    with pytest.raises(UserError, match="SentencePiece cannot make 13 pieces.*required_chars"):
+    with pytest.raises(UserError, match=r"SentencePiece cannot make 13 pieces.*required_chars"):
         TokenizerSpec(size=13).build(tmp_path / "t.json", manifests)
     tokenizer = TokenizerSpec(size=13, coverage=0.99).build(tmp_path / "t.json", manifests)
     assert len(tokenizer) == 13

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from speechbrain.lobes.features import Fbank
+from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
 from speechbrain.lobes.models.transformer.TransformerASR import make_transformer_src_mask
+from speechbrain.nnet.CNN import Conv1d
 from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
@@ -98,3 +100,47 @@ def test_silence_has_the_shape_of_features():
         assert features.shape == expected.shape
         assert frames.tolist() == counts.tolist()
     assert embed.sample_rate == 16000
+
+
+def convolutional(kernel, strides=(2, 2)):
+    count = len(strides)
+    return ConvolutionFrontEnd(
+        input_shape=(None, None, 40),
+        num_blocks=count,
+        num_layers_per_block=1,
+        out_channels=[8] * count,
+        kernel_sizes=[kernel] * count,
+        strides=strides,
+        residuals=[False] * count,
+        conv_module=Conv1d,
+    )
+
+
+@pytest.mark.parametrize(
+    ("frontend", "width", "seconds"),
+    [
+        (ConvSubsampling(4), 40, 0.04),
+        (convolutional(3), 8, 0.04),
+        (convolutional(5), 8, 0.04),
+        (convolutional(5, (2, 1)), 8, 0.02),
+        (convolutional(3, (3, 1)), 8, 0.03),
+    ],
+)
+def test_centers_of_frames_in_seconds(frontend, width, seconds):
+    """Frame k depends on as many features before as after those at k times the seconds of a frame."""
+    torch.manual_seed(0)
+    normalize = InputNormalization(norm_type="sentence")
+    embed = FilterbankEmbedding(Fbank(n_mels=40), normalize, frontend, width, 16).eval()
+    assert embed.frame_seconds == pytest.approx(seconds)
+    features = torch.randn(1, 101, 40, requires_grad=True)
+    k = 9
+    embed(features, torch.tensor([101])).x[0, k].square().sum().backward()
+    reached = features.grad[0].abs().sum(-1).nonzero()
+    assert (reached.min() + reached.max()) / 2 * 0.01 == pytest.approx(k * seconds)
+
+
+def test_features_are_centered_too():
+    """A click is loudest in the feature frame at its own time."""
+    embed, wave = build(), torch.zeros(16000)
+    wave[160 * 37] = 1.0
+    assert embed.features(wave[None], torch.ones(1))[0][0].mean(-1).argmax() == 37
