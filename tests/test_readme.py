@@ -19,7 +19,8 @@ CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
 READMES = [REPOSITORY / "README.md", *RECIPES, REPOSITORY / "benchmarks/README.md", CONTRIBUTING]
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 ANALYSES = ["bins", "cad", "pca", "probe", "similarity"]
-COMMANDS = ["describe", "transcribe", "calibrate", "compare", *(f"analyze {kind}" for kind in ANALYSES)]
+COMMANDS = ["describe", "transcribe", "calibrate", "compare", "table"]
+COMMANDS += [f"analyze {kind}" for kind in ANALYSES]
 NOT_OURS = re.compile(
     r"my_method\.py|hyperparams\.yaml|hparams/NAME\.yaml"
     r"|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell|cv-corpus-.*|fr.*|clips)/"

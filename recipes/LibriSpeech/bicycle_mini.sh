@@ -8,6 +8,7 @@ SEED="${SEED:-1234}"
 ROWS="baseline 1_1 2_2 gfd fitnets kd cycle sequence relaxed zero_token"
 
 python train.py hparams/bicycle_mini_teacher.yaml --noprogressbar
+speechbrain-recursive analyze cad results/bicycle_mini_teacher/1234
 printf '%s\n' $ROWS | xargs -P 2 -I ROW \
     python train.py hparams/bicycle_mini_ROW.yaml --seed "$SEED" --noprogressbar
 for row in $ROWS; do set -- "$@" "results/bicycle_mini_$row/$SEED"; done
