@@ -74,7 +74,8 @@ def diagonality_by_step(
         axes.set_title(name, fontsize=9, loc="left")
     grid[0].set_ylabel("CAD")
     figure.suptitle(title, fontsize=10)
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    columns = min(len(handles), 3 * len(models))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return png(figure)
 
 

@@ -140,6 +140,8 @@ class CommonVoice(Corpus):
                 words = self.normalize(sentence)
                 row = {"ID": Path(clip).stem, "wav": clips[clip], "spk_id": client, "wrd": words}
                 rows[split].append(row)
+            if not rows[split]:
+                raise UserError(f"{table} has no sentences below its first line: unpack it again")
             rows[split].sort(key=lambda row: row["ID"])
         return rows
 

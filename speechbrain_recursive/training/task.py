@@ -109,7 +109,8 @@ class Task(ABC):
         -------
         dict
             ``diverged`` if it did, ``command``, ``seed``, ``steps``, ``training_seconds`` (validation
-            included, over all resumed runs), ``corpus``, ``synthetic`` (bool), ``utterances`` and ``hours`` (by split), and what
+            included, over all resumed runs), ``corpus``, ``synthetic`` (bool), ``utterances`` and
+            ``hours`` (by split), and what
             :func:`~speechbrain_recursive.analysis.report.environment` says.
         """
         brain, hparams = self.brain, self.brain.hparams

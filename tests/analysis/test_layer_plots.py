@@ -44,6 +44,17 @@ def test_diagonality_has_a_panel_per_model(drawn):
     assert labels == ["mean over heads", "head", "another pass", "phonetic", "obscure", "linguistic"]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_legend_fits_into_the_figure(drawn, count):
+    names = [f"model {i}" for i in range(count)]
+    models = dict.fromkeys(names, np.random.default_rng(0).random((8, 3)))
+    diagonality_by_step(models, "CAD", {names[-1]: [4]}, {names[0]: 4})
+    figure = drawn[0]
+    legend, page = figure.legends[0].get_window_extent(), figure.bbox
+    assert page.x0 <= legend.x0 < legend.x1 <= page.x1
+    assert page.y0 <= legend.y0 < legend.y1 <= min(axes.bbox.y0 for axes in figure.axes)
+
+
 def test_states_have_a_number_per_step(drawn):
     models = {
         name: principal_components(np.random.default_rng(steps).random((5, steps, 9)))

@@ -109,6 +109,9 @@ def test_columns_may_have_another_order_and_others_may_be_missing(own_common_voi
 
 
 def test_an_empty_table_is_named(own_common_voice, tmp_path):
+    table = write_table(own_common_voice, "dev", [COLUMNS])
+    with pytest.raises(UserError, match=f"{table} has no sentences"):
+        prepare(own_common_voice, tmp_path)
     table = write_table(own_common_voice, "dev", [])
     with pytest.raises(UserError, match=f"{table}, line 1: no column client_id, path, sentence$"):
         prepare(own_common_voice, tmp_path)
