@@ -1,72 +1,20 @@
-"""Adaptive exit for a trained ASR model: the threshold that saves most loops within an allowed loss."""
+"""Adaptive exit for a trained ASR model: thresholds that save most loops within an allowed loss."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from speechbrain_recursive.analysis.wer import error_rate
+from speechbrain_recursive.analysis.wer import ErrorRate, error_rate
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.files import read_text, write_whole
+from speechbrain_recursive.files import write_whole
+from speechbrain_recursive.inference.adaptive import RESULT, attach
 from speechbrain_recursive.inference.results import depth_for, open_results
 from speechbrain_recursive.nn.halting import Halting
-from speechbrain_recursive.nn.model import ASRModel
-
-RESULT = "calibration.json"
-
-
-def attach(model: ASRModel, halting: Halting) -> None:
-    """Let the recurrent block of an ASR model end rows early, before the block's other hooks run.
-
-    Arguments
-    ---------
-    model : ASRModel
-        With one block that recurs.
-    halting : Halting
-        Criterion and threshold.
-
-    Raises
-    ------
-    UserError
-        If not exactly one block recurs.
-    """
-    names = list(model.schedule.loops)
-    if len(names) != 1:
-        raise UserError(f"adaptive exit needs one block that recurs; {model.schedule} has {len(names)}")
-    model.encoder.add_hook(names[0], halting.train(model.training), first=True)
-
-
-def calibrated(folder: str | Path) -> tuple[Halting, int]:
-    """Load the exit that :func:`calibrate` chose for a results folder.
-
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        A results folder.
-
-    Returns
-    -------
-    Halting
-        Criterion and threshold.
-    int
-        The full depth in loops, which the threshold was chosen for.
-
-    Raises
-    ------
-    UserError
-        If the folder was not calibrated, or its calibration is damaged.
-    """
-    path, advice = Path(folder) / RESULT, f"run speechbrain-recursive calibrate {folder}"
-    text = read_text(path, f"{folder} has no {RESULT}: {advice}")
-    try:
-        found = json.loads(text)
-        halting = Halting(found["criterion"], float(found["threshold"]), int(found["every"]))
-        return halting, int(found["full"]["loops"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path} is no calibration, or it is damaged: {advice}") from None
+from speechbrain_recursive.nn.schedule import Schedule
 
 
 def calibrate(
@@ -77,11 +25,13 @@ def calibrate(
     loops: int | None = None,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Choose the threshold of :func:`attach` on a dev set and write it to ``calibration.json``.
+    """Choose the thresholds of :func:`attach` on a dev set and write them to ``calibration.json``.
 
-    Every utterance is decoded at each loop count, and its criterion is measured after each loop, or at
-    each exit that the objective supervises. No utterance depends on the others in its batch, so these
-    measurements determine the result of any threshold.
+    The set is decoded at each loop count of a block, and every utterance's criterion is measured after
+    each loop, or at each exit that the objective supervises. No utterance depends on the others in its
+    batch, so these measurements determine the result of any threshold. If several blocks recur, their
+    thresholds are chosen in the order in which the blocks run, each behind the exits of the blocks
+    before it, and the allowed rise is split evenly between the blocks.
 
     Arguments
     ---------
@@ -101,58 +51,67 @@ def calibrate(
     Returns
     -------
     dict
-        ``criterion``, ``threshold``, ``every`` and ``split``; and ``full``, ``adaptive`` and ``fixed``,
-        each with its average ``loops`` and ``wer``. ``fixed`` mixes the exits ``below`` and ``above``
-        the adaptive average, so that its average is the same.
+        ``criterion`` and ``split``; ``blocks``, with the ``loops`` at full depth, ``every``,
+        ``threshold`` and ``average`` loops of each; and ``full``, ``adaptive`` and ``fixed``, each with
+        its ``wer`` and its average ``loops``, or, if several blocks recur, its average logical
+        ``depth``. ``fixed`` mixes the fixed counts ``below`` and ``above`` the adaptive average, so that
+        its average is the same.
 
     Raises
     ------
     UserError
-        If :func:`~speechbrain_recursive.inference.results.open_results` raises it, not exactly one block
-        of the model recurs, or ``loops`` is below 1 or more than the model can make.
+        If :func:`~speechbrain_recursive.inference.results.open_results` raises it, no block of the model
+        recurs, or ``loops`` is below 1 or more than the model can make.
     """
     folder = Path(folder)
     model, tokenizer, hparams = open_results(folder, device)
     corpus = hparams["corpus"]
     split = split or corpus.dev_splits[0]
-    manifest = folder / "manifests" / f"{split}.csv"
-    meter = _Meter(criterion)
-    attach(model, meter)
-    hparams["objective"].start_epoch(hparams["epoch_counter"].limit)  # what training ended with
-    exits = hparams["objective"].needs(model.depth()).exits
-    every = meter.every = min((exit.loops for exit in exits), default=1)
-    loops = depth_for(model, loops).loops
-    counts = torch.tensor([*range(every, loops, every), loops])
-    loader = eval_loader(make_dataset([manifest], tokenizer, model.sample_rate))
+    every = _intervals(model, hparams)
+    meters = {name: _Meter(criterion, every=interval) for name, interval in every.items()}
+    attach(model, meters)
+    full = depth_for(model, loops).schedule
+    if not full.loops:
+        raise UserError(f"adaptive exit needs a block that recurs; {full} has none")
+    counts = {name: [*range(every[name], most, every[name]), most] for name, most in full.loops.items()}
+    steps = sorted({count for each in counts.values() for count in each})
+    evenly = [{name: min(step, most) for name, most in full.loops.items()} for step in steps]
+    dataset = make_dataset([folder / "manifests" / f"{split}.csv"], tokenizer, model.sample_rate)
+    decode = _Decoding(model, tokenizer, corpus.units, eval_loader(dataset), meters)
     try:
-        triples, values = _measure(model, tokenizer, corpus.units, loader, meter, loops)
+        fixed = [(_amount(full, each), decode(each).rate.wer) for each in evenly]
+        average, wer = dict(full.loops), fixed[-1][1]
+        for done, (name, meter) in enumerate(meters.items(), start=1):
+            runs = [decode({**full.loops, name: count}) for count in counts[name]]
+            limit = fixed[-1][1] + allowed * done / len(meters)
+            meter.threshold, average[name], wer = _choose(name, runs, counts[name], limit)
     except ValueError as error:
         raise UserError(f"--loops {loops}: {error}") from error
-    rates = [error_rate(column) for column in triples]
-    wers = [rate.wer for rate in rates]
-    errors, words = torch.tensor([rate.errors for rate in rates]), sum(rates[0].lengths)
-    threshold, average, wer = 0.0, float(loops), wers[-1]
-    for candidate in _thresholds(values):
-        exits = counts[_exits(values, candidate)]
-        rate = 100 * float(errors.gather(0, exits[None] - 1).sum()) / words
-        if rate <= wers[-1] + allowed and float(exits.float().mean()) < average:
-            threshold, average, wer = candidate, float(exits.float().mean()), rate
-    below = max(count for count in counts.tolist() if count <= average)
-    above = min((count for count in counts.tolist() if count > below), default=below)
-    share = (average - below) / max(1, above - below)
-    mixed = wers[below - 1] + share * (wers[above - 1] - wers[below - 1])
+    unit = "loops" if len(meters) == 1 else "depth"
+    adaptive = _amount(full, average)
+    below = max(point for point in fixed if point[0] <= adaptive)
+    above = min((point for point in fixed if point[0] > below[0]), default=below)
+    share = (adaptive - below[0]) / max(1, above[0] - below[0])
+    mixed = below[1] + share * (above[1] - below[1])
 
-    def at(count):
-        return {"loops": count, "wer": wers[count - 1]}
+    def at(amount, wer):
+        return {unit: amount, "wer": wer}
 
     found = {
         "criterion": criterion,
-        "threshold": threshold,
-        "every": every,
         "split": split,
-        "full": at(loops),
-        "adaptive": {"loops": average, "wer": wer},
-        "fixed": {"loops": average, "wer": mixed, "below": at(below), "above": at(above)},
+        "blocks": {
+            name: {
+                "loops": full.loops[name],
+                "every": meter.every,
+                "threshold": meter.threshold,
+                "average": average[name],
+            }
+            for name, meter in meters.items()
+        },
+        "full": at(*fixed[-1]),
+        "adaptive": at(adaptive, wer),
+        "fixed": {**at(adaptive, mixed), "below": at(*below), "above": at(*above)},
     }
     write_whole(folder / RESULT, json.dumps(found, indent=1))
     return found
@@ -161,7 +120,8 @@ def calibrate(
 def as_text(found: dict[str, Any]) -> str:
     """The outcome of :func:`calibrate` as a Markdown table."""
     full, adaptive, fixed = found["full"], found["adaptive"], found["fixed"]
-    saved = 100 * (1 - adaptive["loops"] / full["loops"])
+    unit = "loops" if "loops" in full else "depth"
+    saved = 100 * (1 - adaptive[unit] / full[unit])
     rows = [
         ("full depth", full),
         ("adaptive", adaptive),
@@ -169,43 +129,99 @@ def as_text(found: dict[str, Any]) -> str:
         ("fixed", fixed["below"]),
         ("fixed", fixed["above"]),
     ]
-    head = (
-        f"{found['split']}, criterion {found['criterion']}, threshold {found['threshold']:.3g}: "
-        f"{saved:.0f}% of the loops saved\n\n| exit | loops on average | WER % |\n|---|---|---|"
-    )
-    lines = [f"| {name} | {row['loops']:.4g} | {row['wer']:.2f} |" for name, row in rows]
-    return "\n".join([head, *lines])
+    what = "loops" if unit == "loops" else "layer applications"
+    lines = [f"{found['split']}, criterion {found['criterion']}: {saved:.0f}% of the {what} saved"]
+    for name, block in found["blocks"].items():
+        average = f"{block['average']:.4g} of {block['loops']} loops"
+        lines.append(f"{name}: threshold {block['threshold']:.3g}, {average} on average")
+    lines += ["", f"| exit | {what} on average | WER % |", "|---|---|---|"]
+    lines += [f"| {name} | {row[unit]:.4g} | {row['wer']:.2f} |" for name, row in rows]
+    return "\n".join(lines)
 
 
 class _Meter(Halting):
-    """Ends no row, but records the criterion [B] at every exit."""
+    """Records the criterion [B] at every exit, besides ending rows."""
 
-    def __init__(self, criterion):
-        super().__init__(criterion)
-        self.values = []
+    def __init__(self, criterion, every):
+        super().__init__(criterion, every=every)
+        self.values = {}
 
     def done(self, state):
         if (state.step.loop + 1) % self.every == 0:
-            self.values.append(self.measure(state).cpu())
+            self.values.setdefault(state.step.loop + 1, []).append(self.measure(state).cpu())
+        return super().done(state)
 
 
-@torch.no_grad()
-def _measure(model, tokenizer, units, loader, meter, loops):
-    """Triples (id, reference, hypothesis) by loop count, and criteria [N] by exit except the last."""
-    triples, values = [[] for _ in range(loops)], [[] for _ in range(meter.every, loops, meter.every)]
-    device = next(model.parameters()).device
-    for batch in loader:
-        batch = batch.to(device)
-        for count in range(1, loops + 1):
+class _Run(NamedTuple):
+    """What one depth gives: its error rate, and by block and loop count the criteria [N]."""
+
+    rate: ErrorRate
+    values: dict[str, dict[int, torch.Tensor]]
+
+
+class _Decoding:
+    """Greedy decoding of a set at any loop counts by block, once each while thresholds stay the same."""
+
+    def __init__(self, model, tokenizer, units, loader, meters):
+        self.model, self.tokenizer, self.units = model, tokenizer, units
+        self.loader, self.meters = loader, meters
+        self.found = {}
+
+    def __call__(self, loops: dict[str, int]) -> _Run:
+        thresholds = (meter.threshold for meter in self.meters.values())
+        key = (*loops.items(), *thresholds)
+        if key not in self.found:
+            self.found[key] = self._run(self.model.depth(loops))
+        return self.found[key]
+
+    @torch.no_grad()
+    def _run(self, depth):
+        device, triples = next(self.model.parameters()).device, []
+        for meter in self.meters.values():
             meter.values.clear()
-            outputs = model(*batch.sig, depth=model.depth(count))
-            decoded = greedy(outputs.log_probs, outputs.frames)
-            for row, ids in enumerate(decoded):
-                text = "" if batch.unreadable[row] else tokenizer.decode(ids)
-                triples[count - 1].append((batch.id[row], units(batch.wrd[row]), units(text)))
-        for exit_values, value in zip(values, meter.values, strict=False):
-            exit_values.append(value)
-    return triples, [torch.cat(parts) for parts in values]
+        for batch in self.loader:
+            outputs = self.model(*batch.to(device).sig, depth=depth)
+            for row, ids in enumerate(greedy(outputs.log_probs, outputs.frames)):
+                text = "" if batch.unreadable[row] else self.tokenizer.decode(ids)
+                triples.append((batch.id[row], self.units(batch.wrd[row]), self.units(text)))
+        values = {
+            name: {count: torch.cat(parts) for count, parts in meter.values.items()}
+            for name, meter in self.meters.items()
+        }
+        return _Run(error_rate(triples), values)
+
+
+def _intervals(model, hparams):
+    """By block that recurs, the loops between two exits: those that the objective supervises, or 1."""
+    hparams["objective"].start_epoch(hparams["epoch_counter"].limit)  # what training ended with
+    exits = hparams["objective"].needs(model.depth()).exits
+    return {
+        name: min((exit.schedule.loops[name] for exit in exits), default=1)
+        for name in model.schedule.loops
+    }
+
+
+def _amount(full: Schedule, loops: dict[str, float]) -> float:
+    """Average loops where one block recurs, else the average logical depth."""
+    if len(loops) == 1:
+        return float(*loops.values())
+    left_out = (len(b.layers) * (b.loops - loops[b.name]) for b in full.blocks if b.recurs)
+    return len(full) - sum(left_out)
+
+
+def _choose(name, runs, counts, limit):
+    """The threshold of a block that saves most loops, the average loops and the error rate under it."""
+    errors = torch.tensor([run.rate.errors for run in runs])
+    counts, words = torch.tensor(counts), sum(runs[-1].rate.lengths)
+    values = [runs[-1].values[name][count] for count in counts[:-1].tolist()]
+    best = 0.0, float(counts[-1]), runs[-1].rate.wer
+    for threshold in _thresholds(values):
+        exits = _exits(values, threshold)
+        wer = 100 * float(errors.gather(0, exits[None]).sum()) / words
+        average = float(counts[exits].float().mean())
+        if wer <= limit and average < best[1]:
+            best = threshold, average, wer
+    return best
 
 
 def _thresholds(values):

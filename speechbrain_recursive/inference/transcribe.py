@@ -9,7 +9,7 @@ from speechbrain_recursive.data.audio import read_audio
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file
-from speechbrain_recursive.inference.calibrate import attach, calibrated
+from speechbrain_recursive.inference.adaptive import attach, calibrated
 from speechbrain_recursive.inference.results import depth_for, open_results
 from speechbrain_recursive.nn.depth import Depth
 
@@ -41,8 +41,9 @@ class Transcriber:
         self.model, self.tokenizer, hparams = open_results(folder, device)
         self.device, self.policy, self.calibrated = device, hparams["task"].policy, None
         if adaptive:
-            halting, self.calibrated = calibrated(folder)
-            attach(self.model, halting)
+            exits, loops = calibrated(folder)
+            self.calibrated = self.model.depth(loops)
+            attach(self.model, exits)
 
     def depth(self, loops: int | None = None, seconds: float = 1.0) -> Depth:
         """The depth of a run.
@@ -64,15 +65,14 @@ class Transcriber:
         UserError
             If the loop count is below 1, no block recurs, or the calibration was made for another count.
         """
-        if self.calibrated is not None and loops not in (None, self.calibrated):
+        asked = None if loops is None else depth_for(self.model, loops)
+        if self.calibrated is not None and asked not in (None, self.calibrated):
             raise UserError(
-                f"--loops {loops}: the threshold of adaptive exit was chosen for {self.calibrated} "
-                f"loops; leave out --loops, or run calibrate with --loops {loops}"
+                f"--loops {loops}: adaptive exit was calibrated for {self.calibrated.schedule}; leave "
+                f"out --loops, or run calibrate with --loops {loops}"
             )
-        loops = self.calibrated if loops is None else loops
-        if loops is None:
-            return self.policy.at_inference(self.model.schedule, [seconds])
-        return depth_for(self.model, loops)
+        asked = self.calibrated if asked is None else asked
+        return self.policy.at_inference(self.model.schedule, [seconds]) if asked is None else asked
 
     @torch.no_grad()
     def __call__(self, path: str | Path, loops: int | None = None) -> str:

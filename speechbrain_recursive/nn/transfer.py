@@ -59,6 +59,10 @@ class WarmStart:
         UserError
             If there are no such weights, or they do not fit the model.
         """
+        if not self.path.exists():
+            raise UserError(
+                f"warm_start: {self.path.parent} holds no finished run: there is no {self.path.name}"
+            )
         if self.layers is None:
             load_weights(self.path, lambda weights: warm_start(model, weights))
             return

@@ -31,6 +31,7 @@ from speechbrain_recursive.training.loggers import train_loggers
 from speechbrain_recursive.training.options import parse_command_line
 from speechbrain_recursive.training.settings import Settings
 from speechbrain_recursive.training.stopping import StopRequest
+from speechbrain_recursive.training.teachers import check_tokens
 
 logger = get_logger(__name__)
 
@@ -225,11 +226,8 @@ def _warm_start(hparams, tokenizer):
     theirs = next((file for file in (up / "tokenizer.json" for up in folders) if file.is_file()), None)
     if theirs is None:
         logger.warning(f"warm_start: {path} has no tokenizer.json, so its tokens cannot be compared")
-    elif load_tokenizer(theirs).pieces != tokenizer.pieces:
-        raise UserError(
-            f"warm_start: {path} was trained on other tokens ({theirs}), whose ids mean other text; "
-            "train both on the same tokens"
-        )
+    else:
+        check_tokens(theirs, tokenizer)
     start(hparams["model"])
 
 

@@ -31,9 +31,34 @@ def load_peer(folder: str | Path, tokenizer: Any, kind: type = ASRModel) -> torc
     UserError
         If the folder holds no finished run of such a model, or its tokens are others.
     """
-    if load_tokenizer(Path(folder) / "tokenizer.json").pieces != tokenizer.pieces:
-        raise UserError(f"{folder} has other tokens than this run; train both on the same ones")
+    check_tokens(Path(folder) / "tokenizer.json", tokenizer)
     return load_trained(folder, kind)[0]
+
+
+def check_tokens(path: Path, tokenizer: Any) -> None:
+    """Refuse another run whose token ids mean other text.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        Its ``tokenizer.json``.
+    tokenizer : object
+        This run's tokenizer.
+
+    Raises
+    ------
+    UserError
+        If the tokens differ; the message names what differs first.
+    """
+    theirs, ours = load_tokenizer(path).pieces, tokenizer.pieces
+    differ = (i for i, pair in enumerate(zip(theirs, ours, strict=False)) if pair[0] != pair[1])
+    if (first := next(differ, None)) is not None:
+        what = f"token {first} is {theirs[first]!r} there and {ours[first]!r} in this run"
+    elif len(theirs) != len(ours):
+        what = f"it has {len(theirs)} tokens and this run {len(ours)}"
+    else:
+        return
+    raise UserError(f"{path}: {what}; train both on the same tokens")
 
 
 class Teacher(ABC):

@@ -1,6 +1,7 @@
 """What the calibration promises is what the exit then does."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -28,6 +29,73 @@ def folder(trained, tmp_path_factory):
     return folder
 
 
+def reschedule(folder, call):
+    """Give a model of four layers another schedule."""
+    path = folder / "hyperparams.yaml"
+    new = rf"schedule: \1!apply:speechbrain_recursive.nn.schedule.{call}\n"
+    old = r"^schedule: (&\w+ )!apply:.*\n(?: .*\n)+"
+    text, n = re.subn(old, new, path.read_text(), flags=re.MULTILINE)
+    assert n == 1
+    path.write_text(text)
+
+
+@pytest.fixture
+def two_blocks(folder, tmp_path):
+    """The same weights under a schedule whose phonetic and linguistic groups loop 4 and 3 times."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    reschedule(
+        tmp_path, "bicycle {n_phonetic: 2, n_linguistic: 2, phonetic_loops: 4, linguistic_loops: 3}"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("criterion", ["kl", "entropy"])
+def test_two_blocks_end_rows_on_their_own(two_blocks, criterion):
+    found = calibrate(two_blocks, criterion, allowed=50.0, split="train-clean-100")
+    full, adaptive, blocks = found["full"], found["adaptive"], found["blocks"]
+    assert full["depth"] == 9
+    assert adaptive["depth"] < 9
+    assert adaptive["wer"] <= full["wer"] + 50.0
+    assert [(block["loops"], block["every"]) for block in blocks.values()] == [(4, 1), (3, 1)]
+
+    transcriber = Transcriber(two_blocks, adaptive=True)
+    passes = {name: [] for name in blocks}
+    for name, layer in zip(passes, transcriber.model.encoder.layers[1:3], strict=True):
+        layer.register_forward_hook(lambda *_, seen=passes[name]: seen.append(1))
+    triples = [
+        (uid, row["wrd"].split(), transcriber(row["wav"]).split())
+        for uid, row in read_manifest(two_blocks / "manifests/train-clean-100.csv").items()
+    ]
+    for name, block in blocks.items():
+        assert len(passes[name]) / len(triples) == pytest.approx(block["average"])
+    averages = sum(block["average"] for block in blocks.values())
+    assert adaptive["depth"] == pytest.approx(2 + averages)
+    assert error_rate(triples).wer == pytest.approx(adaptive["wer"])
+    assert found["fixed"]["below"]["depth"] <= adaptive["depth"] <= found["fixed"]["above"]["depth"]
+
+
+def test_a_block_takes_no_more_than_its_share_of_the_loss(two_blocks):
+    """The first of two blocks may use half of the allowed rise."""
+    options = {"criterion": "kl", "split": "train-clean-100"}
+    allowed = 3.0
+    both = calibrate(two_blocks, allowed=allowed, **options)
+    transcriber = Transcriber(two_blocks, adaptive=True)
+    for hook in transcriber.model.encoder.hooks["linguistic"]:
+        hook.threshold = 0.0
+    triples = [
+        (uid, row["wrd"].split(), transcriber(row["wav"]).split())
+        for uid, row in read_manifest(two_blocks / "manifests/train-clean-100.csv").items()
+    ]
+    assert error_rate(triples).wer <= both["full"]["wer"] + allowed / 2
+
+
+def test_a_schedule_without_recurrence_has_no_exit(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    reschedule(tmp_path, "standard {n: 4}")
+    with pytest.raises(UserError, match="adaptive exit needs a block that recurs; 0-3 has none"):
+        calibrate(tmp_path)
+
+
 @pytest.mark.parametrize("criterion", ["kl", "cosine", "entropy"])
 def test_the_exit_does_what_was_promised(folder, criterion):
     found = calibrate(folder, criterion, allowed=50.0, split="train-clean-100", loops=6)
@@ -48,7 +116,7 @@ def test_the_exit_does_what_was_promised(folder, criterion):
 
 def test_nothing_is_allowed_to_get_worse(folder):
     found = calibrate(folder, allowed=-1000.0)
-    assert found["threshold"] == 0.0
+    assert found["blocks"]["recurrent"]["threshold"] == 0.0
     assert found["adaptive"] == {"loops": 3.0, "wer": found["full"]["wer"]}
 
 
@@ -90,7 +158,7 @@ def test_the_depth_of_the_calibration_travels_with_its_threshold(folder, librisp
         assert len(passes) == 5
     assert main(["transcribe", audio, "--model", str(folder), "--adaptive", "--loops", "4"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: --loops 4: the threshold of adaptive exit was chosen for 5 loops;")
+    assert error.startswith("error: --loops 4: adaptive exit was calibrated for 0 | (1-2)x5 | 3;")
     assert error.count("\n") == 1
 
 

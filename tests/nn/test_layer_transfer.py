@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_named(teacher, ours, tmp_path):
     other = ours(standard(4), "transformer")
     with pytest.raises(UserError, match="its layers have no "):
         WarmStart(tmp_path, first)(other)
-    with pytest.raises(UserError, match=r"nothing/model\.ckpt does not exist"):
+    with pytest.raises(UserError, match=r"nothing holds no finished run: there is no model\.ckpt"):
         WarmStart(tmp_path / "nothing", MAP)(student)
     torch.save({"weight": torch.ones(1)}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="holds no layers of an encoder"):

@@ -419,9 +419,11 @@ class TestWarmStart:
         tokens["alphabet"] = [*tokens["alphabet"][:-1], "Ä"]
         path.write_text(json.dumps(tokens))
         said = refused("warm_start", finished / "model.ckpt")
-        assert f"warm_start: {finished / 'model.ckpt'} was trained on other tokens ({path})" in said
+        assert f"error: {path}: token 31 is 'Ä' there and 'Z' in this run" in said
         (checkpoint,) = (finished / "save").glob("CKPT*/model.ckpt")
-        assert f"was trained on other tokens ({path})" in refused("warm_start", checkpoint)
+        assert f"error: {path}: token 31 is 'Ä'" in refused("warm_start", checkpoint)
+        path.write_text(json.dumps(tokens | {"alphabet": tokens["alphabet"][:-1]}))
+        assert "it has 31 tokens and this run 32" in refused("warm_start", finished / "model.ckpt")
 
     def test_the_same_tokens_are_taken(self, mini, finished, tmp_path):
         started = mini(tmp_path / "run", "warm_start", finished / "model.ckpt", "lr", 0)
