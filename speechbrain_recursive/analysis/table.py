@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from speechbrain_recursive.analysis.pairs import read_json
 from speechbrain_recursive.analysis.report import markdown_table
@@ -9,7 +10,10 @@ from speechbrain_recursive.errors import UserError
 
 
 def read_runs(
-    folders: Sequence[str | Path], baseline: str | Path, decoder: str | None = None
+    folders: Sequence[str | Path],
+    baseline: str | Path,
+    decoder: str | None = None,
+    seeds: bool = False,
 ) -> list[dict]:
     """Read the error rates of runs at the depths that they were trained at.
 
@@ -21,21 +25,26 @@ def read_runs(
         The one whose error rates the reductions refer to; put first if it is not among them.
     decoder : str, optional
         Name of a decoder; the first of each report by default.
+    seeds : bool
+        Whether to average runs whose folders differ in their last name alone, such as
+        ``results/mini/1`` and ``results/mini/2``.
 
     Returns
     -------
     list of dict
         For each run its ``folder``, ``parameters`` (int), ``depth`` (int), ``metric`` (``"wer"`` or
-        ``"cer"``) and ``splits``: by test set the rate in percent with the interval's ends ``low`` and
-        ``high``, and ``reduction``, by how many percent it is below the baseline's. A run that diverged
-        has None in place of rates and reductions; so have the reductions of a baseline, and of all runs
-        where the baseline has no errors or has not converged.
+        ``"cer"``), ``seeds`` (how many were averaged; None without ``seeds``) and ``splits``: by test
+        set the rate in percent with the interval's ends ``low`` and ``high``, or the mean with the
+        lowest and the highest seed's rate; and ``reduction``, by how many percent it is below the
+        baseline's. A run that diverged has None in place of rates and reductions, and so has the mean of
+        seeds of which one diverged; so have the reductions of a baseline, and of all runs where the
+        baseline has no errors or has not converged.
 
     Raises
     ------
     UserError
-        If a folder holds no finished run or has no such decoder, or a run has other test sets or another
-        metric than the baseline.
+        If a folder holds no finished run or has no such decoder, a run has other test sets or another
+        metric than the baseline, or models differ that are to be averaged.
     """
     folders, baseline = [Path(folder) for folder in folders], Path(baseline)
     if baseline not in folders:
@@ -46,6 +55,10 @@ def read_runs(
         if (run["metric"], run["splits"].keys()) != (base["metric"], base["splits"].keys()):
             sides = (f"{one['metric'].upper()} on {', '.join(one['splits'])}" for one in (run, base))
             raise UserError("{} has {} and the baseline {}".format(run["folder"], *sides))
+    if seeds:
+        runs = _average(runs)
+        base = next(run for run in runs if run["folder"] == str(baseline.parent))
+    for run in runs:
         for split, rates in run["splits"].items():
             before, after = (rate[run["metric"]] for rate in (base["splits"][split], rates))
             known = run is not base and None not in (before, after) and before > 0
@@ -68,19 +81,21 @@ def runs_table(runs: Sequence[dict]) -> str:
     Example
     -------
     >>> rates = {"test": {"wer": 4.0, "low": 3.5, "high": 4.5, "reduction": 20.0}}
-    >>> run = {"folder": "a/1", "parameters": 1_500_000, "depth": 9, "metric": "wer", "splits": rates}
-    >>> print(runs_table([run]))
+    >>> run = {"folder": "a/1", "parameters": 1_500_000, "depth": 9, "metric": "wer", "seeds": None}
+    >>> print(runs_table([{**run, "splits": rates}]))
     | run | parameters | depth |  test WER % [95%] | RERR % |
     | --- | ---------- | ----- | ----------------- | ------ |
     | a/1 |     1.50 M |     9 | 4.00 [3.50, 4.50] |  +20.0 |
     """
     metric = runs[0]["metric"]
-    head = ["run", "parameters", "depth"]
+    seeds = runs[0]["seeds"]
+    head = ["run", *(["seeds"] if seeds else []), "parameters", "depth"]
     for split in runs[0]["splits"]:
-        head += [f"{split} {metric.upper()} % [95%]", "RERR %"]
+        head += [f"{split} {metric.upper()} % [{'lowest, highest' if seeds else '95%'}]", "RERR %"]
     lines = []
     for run in runs:
-        cells = [str(run["folder"]), f"{run['parameters'] / 1e6:.2f} M", str(run["depth"])]
+        cells = [str(run["folder"]), *([str(run["seeds"])] if seeds else [])]
+        cells += [f"{run['parameters'] / 1e6:.2f} M", str(run["depth"])]
         for rates in run["splits"].values():
             cells.append(
                 "DNC"
@@ -114,5 +129,32 @@ def _read(folder, decoder):
         "parameters": parameters,
         "depth": depth,
         "metric": metric,
+        "seeds": None,
         "splits": splits,
     }
+
+
+def _average(runs):
+    """Means of runs whose folders lie in the same one."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(str(Path(run["folder"]).parent), []).append(run)
+    for folder, some in groups.items():
+        if len({(run["parameters"], run["depth"]) for run in some}) > 1:
+            raise UserError(f"{folder} holds runs of different models, which cannot be averaged")
+    return [
+        some[0]
+        | {"folder": folder, "seeds": len(some), "splits": _mean([run["splits"] for run in some])}
+        for folder, some in groups.items()
+    ]
+
+
+def _mean(runs):
+    """By split, the mean, the lowest and the highest rate of some runs."""
+    found = {}
+    for split, (metric, *_) in runs[0].items():
+        rates = [splits[split][metric] for splits in runs]
+        mean = None if None in rates else fmean(rates)
+        ends = (None, None) if mean is None else (min(rates), max(rates))
+        found[split] = {metric: mean, "low": ends[0], "high": ends[1]}
+    return found

@@ -13,6 +13,9 @@ def add(commands: _SubParsersAction) -> None:
         "--baseline", required=True, metavar="RUN", help="the run that relative reductions refer to"
     )
     runs.add_argument("--decoder", help="name of a decoder (default: the first of each report)")
+    runs.add_argument(
+        "--seeds", action="store_true", help="average runs whose folders differ in the last name alone"
+    )
     runs.add_argument("--output_folder", metavar="FOLDER", help="default: that of the baseline")
     runs.set_defaults(run=_run)
 
@@ -21,7 +24,7 @@ def _run(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.analysis.table import read_runs, runs_table
     from speechbrain_recursive.files import write_whole
 
-    runs = read_runs(arguments.runs, arguments.baseline, arguments.decoder)
+    runs = read_runs(arguments.runs, arguments.baseline, arguments.decoder, arguments.seeds)
     folder = Path(arguments.output_folder or arguments.baseline)
     text = f"{runs_table(runs)}\n\nRERR: relative error rate reduction from {arguments.baseline}.\n"
     write_whole(folder / "table.md", text)

@@ -22,7 +22,7 @@ def write(tmp_path):
 
     def report(name, *rows, depth=9):
         folder = tmp_path / name
-        folder.mkdir()
+        folder.mkdir(parents=True)
         facts = {"parameters": {"encoder": 1, "total": 16_230_000}, "logical_depth": depth}
         (folder / "report.json").write_text(json.dumps({"results": rows, **facts}))
         return folder
@@ -66,6 +66,29 @@ def test_only_the_trained_depth_counts(write):
     base = write("base", *rows)
     assert read_runs([base], base)[0]["splits"]["test-clean"]["wer"] == 8.0
     assert read_runs([base], base, "ngram")[0]["splits"]["test-clean"]["wer"] == 2.0
+
+
+def test_seeds_are_averaged(write):
+    base = [write(f"base/{seed}", rate(wer)) for seed, wer in enumerate((8.0, 12.0))]
+    ours = [write(f"ours/{seed}", rate(wer)) for seed, wer in enumerate((4.0, 5.0, 9.0))]
+    first, second = runs = read_runs([*base, *ours], base[1], seeds=True)
+    assert [run["seeds"] for run in runs] == [2, 3]
+    assert first["splits"]["test-clean"] == {"wer": 10.0, "low": 8.0, "high": 12.0, "reduction": None}
+    assert second["splits"]["test-clean"] == {"wer": 6.0, "low": 4.0, "high": 9.0, "reduction": 40.0}
+    assert "6.00 [4.00, 9.00] |  +40.0 |" in runs_table(runs)
+
+
+def test_a_seed_that_diverged_is_not_averaged_away(write):
+    base = write("base/1", rate(8.0))
+    ours = [write(f"ours/{seed}", rate(wer)) for seed, wer in enumerate((4.0, None))]
+    _, run = read_runs(ours, base, seeds=True)
+    assert (run["seeds"], run["splits"]["test-clean"]["wer"]) == (2, None)
+
+
+def test_different_models_are_not_averaged(write):
+    base, other = write("base/1", rate(8.0)), write("base/2", rate(7.0), depth=20)
+    with pytest.raises(UserError, match="base holds runs of different models"):
+        read_runs([base, other], base, seeds=True)
 
 
 @pytest.mark.parametrize(
