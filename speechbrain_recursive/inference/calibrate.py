@@ -1,18 +1,18 @@
 """Adaptive exit for a trained ASR model: thresholds that save most loops within an allowed loss."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from speechbrain_recursive.analysis.wer import ErrorRate, error_rate
-from speechbrain_recursive.data.dataset import eval_loader, make_dataset
-from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.analysis.wer import ErrorRate
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.inference.adaptive import RESULT, attach
 from speechbrain_recursive.inference.results import depth_for, open_results
+from speechbrain_recursive.inference.score import error_of
 from speechbrain_recursive.nn.halting import Halting
 from speechbrain_recursive.nn.schedule import Schedule
 
@@ -65,8 +65,7 @@ def calibrate(
     """
     folder = Path(folder)
     model, tokenizer, hparams = open_results(folder, device)
-    corpus = hparams["corpus"]
-    split = split or corpus.dev_splits[0]
+    split = split or hparams["corpus"].dev_splits[0]
     every = _intervals(model, hparams)
     meters = {name: _Meter(criterion, every=interval) for name, interval in every.items()}
     attach(model, meters)
@@ -76,8 +75,8 @@ def calibrate(
     counts = {name: [*range(every[name], most, every[name]), most] for name, most in full.loops.items()}
     steps = sorted({count for each in counts.values() for count in each})
     evenly = [{name: min(step, most) for name, most in full.loops.items()} for step in steps]
-    dataset = make_dataset([folder / "manifests" / f"{split}.csv"], tokenizer, model.sample_rate)
-    decode = _Decoding(model, tokenizer, corpus.units, eval_loader(dataset), meters)
+    rates = partial(error_of, model, tokenizer, hparams, [folder / "manifests" / f"{split}.csv"])
+    decode = _Decoding(model, rates, meters)
     try:
         fixed = [(_amount(full, each), decode(each).rate.wer) for each in evenly]
         average, wer = dict(full.loops), fixed[-1][1]
@@ -162,9 +161,8 @@ class _Run(NamedTuple):
 class _Decoding:
     """Greedy decoding of a set at any loop counts by block, once each while thresholds stay the same."""
 
-    def __init__(self, model, tokenizer, units, loader, meters):
-        self.model, self.tokenizer, self.units = model, tokenizer, units
-        self.loader, self.meters = loader, meters
+    def __init__(self, model, rates, meters):
+        self.model, self.rates, self.meters = model, rates, meters
         self.found = {}
 
     def __call__(self, loops: dict[str, int]) -> _Run:
@@ -174,21 +172,15 @@ class _Decoding:
             self.found[key] = self._run(self.model.depth(loops))
         return self.found[key]
 
-    @torch.no_grad()
     def _run(self, depth):
-        device, triples = next(self.model.parameters()).device, []
         for meter in self.meters.values():
             meter.values.clear()
-        for batch in self.loader:
-            outputs = self.model(*batch.to(device).sig, depth=depth)
-            for row, ids in enumerate(greedy(outputs.log_probs, outputs.frames)):
-                text = "" if batch.unreadable[row] else self.tokenizer.decode(ids)
-                triples.append((batch.id[row], self.units(batch.wrd[row]), self.units(text)))
+        rate = self.rates([depth])[depth]
         values = {
             name: {count: torch.cat(parts) for count, parts in meter.values.items()}
             for name, meter in self.meters.items()
         }
-        return _Run(error_rate(triples), values)
+        return _Run(rate, values)
 
 
 def _intervals(model, hparams):
