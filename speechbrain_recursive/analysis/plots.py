@@ -176,8 +176,8 @@ def accuracy_by_step(models: dict[str, list[dict]], title: str) -> bytes:
     axes.set_ylabel("accuracy (%), band: 95% interval")
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize=10)
-    figure.legend(loc="outside right upper", frameon=False, handlelength=3.2)
+    axes.set_title(title, fontsize=10, loc="left")
+    figure.legend(loc="outside right center", frameon=False, handlelength=3.2)
     return png(figure)
 
 
