@@ -26,7 +26,8 @@ def _run(arguments: Namespace, _: list[str]) -> None:
 
     runs = read_runs(arguments.runs, arguments.baseline, arguments.decoder, arguments.seeds)
     folder = Path(arguments.output_folder or arguments.baseline)
-    text = f"{runs_table(runs)}\n\nRERR: relative error rate reduction from {arguments.baseline}.\n"
+    base = Path(arguments.baseline).parent if arguments.seeds else arguments.baseline
+    text = f"{runs_table(runs)}\n\nRERR: relative error rate reduction from {base}.\n"
     write_whole(folder / "table.md", text)
     write_whole(folder / "table.json", json.dumps(runs, indent=1))
     print(text)
