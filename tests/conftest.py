@@ -10,6 +10,7 @@ import torch
 from speechbrain_recursive.data.aishell import Aishell1
 from speechbrain_recursive.data.common_voice import CommonVoice
 from speechbrain_recursive.data.librispeech import LibriSpeech
+from speechbrain_recursive.data.switchboard import Switchboard
 from speechbrain_recursive.hparams import merge
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -41,6 +42,7 @@ SPLITS = {
     },
     "AISHELL-1": {},
     "CommonVoice-fr": {},
+    "Switchboard": {"dev_conversations": 1, "test_splits": ["hub5e_00"]},
 }
 
 
@@ -68,6 +70,13 @@ def common_voice(tmp_path_factory):
     """A dozen synthetic utterances in Common Voice's layout."""
     folder = tmp_path_factory.mktemp("common_voice")
     return CommonVoice().synthesize(folder, n_train=8, n_dev=2, n_test=3)
+
+
+@pytest.fixture(scope="session")
+def switchboard(tmp_path_factory):
+    """Two dozen synthetic turns in the layout of Switchboard and Hub5'00; one conversation is for dev."""
+    folder = tmp_path_factory.mktemp("switchboard")
+    return Switchboard().synthesize(folder, n_train=18, n_dev=2, n_test=6)
 
 
 @pytest.fixture(scope="session")

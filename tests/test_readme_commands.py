@@ -39,6 +39,7 @@ READMES = [
     "recipes/LibriSpeech/README.md",
     "recipes/AISHELL-1/README.md",
     "recipes/CommonVoice-fr/README.md",
+    "recipes/Switchboard/README.md",
 ]
 PROGRAMS = ("python", "torchrun", "speechbrain-recursive", "make", "pip", "pre-commit", ".ci/run")
 NOT_RUN = {
@@ -171,7 +172,7 @@ def free_port():
 
 
 @pytest.fixture
-def reader(clone, tmp_path, programs, librispeech, aishell, common_voice):
+def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switchboard):
     """``reader(command, home)`` types a command in a folder of the copy, after what it needs."""
     path = tmp_path / "path/to"
     shutil.copytree(librispeech, path / "digits")
@@ -201,7 +202,7 @@ def reader(clone, tmp_path, programs, librispeech, aishell, common_voice):
             command = re.sub(placeholder, value, command)
         shutil.rmtree(path / "corpus", ignore_errors=True)
         if "--download True" not in command:
-            for corpus in (librispeech, aishell, common_voice):
+            for corpus in (librispeech, aishell, common_voice, switchboard):
                 shutil.copytree(corpus, path / "corpus", dirs_exist_ok=True)
         return subprocess.run(
             ["bash", "-c", command],

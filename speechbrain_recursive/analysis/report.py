@@ -222,7 +222,8 @@ def _results_table(rows: list[dict], axis: str, compute: dict[str, int]) -> str:
 def _rate(row, metric):
     if row[metric] is None:
         return "DNC"
-    return f"{row[metric]:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
+    sclite = f", sclite {row['sclite']:.1f}" if "sclite" in row else ""
+    return f"{row[metric]:.1f} [{row['low']:.1f}, {row['high']:.1f}]{sclite}"
 
 
 def _markdown(

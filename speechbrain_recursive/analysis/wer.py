@@ -7,6 +7,7 @@ the rates equal those that SpeechBrain's recipes print.
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from speechbrain.dataio.wer import print_alignments
@@ -46,6 +47,30 @@ class ErrorRate:
     def wer(self) -> float:
         """Errors per hundred reference tokens."""
         return 100.0 * sum(self.errors) / sum(self.lengths)
+
+
+class Scored(NamedTuple):
+    """What a scorer finds in the hypotheses of a test set.
+
+    Arguments
+    ---------
+    rate : ErrorRate
+        Their error rate.
+    triples : list of (str, list of str, list of str)
+        What was counted: utterance id, reference tokens, hypothesis tokens.
+    more : dict
+        What else belongs into a row of the report.
+    """
+
+    rate: ErrorRate
+    triples: list[Triple]
+    more: dict
+
+
+def score(triples: Iterable[Triple]) -> Scored:
+    """Count errors in triples as they are: the scorer of most corpora; see :func:`error_rate`."""
+    triples = list(triples)
+    return Scored(error_rate(triples), triples, {})
 
 
 def error_rate(triples: Iterable[Triple], resamples: int = 2000, seed: int = 0) -> ErrorRate:

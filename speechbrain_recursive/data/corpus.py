@@ -27,6 +27,10 @@ class Corpus:
     ----------
     metric : str
         ``"wer"`` or ``"cer"``.
+    nist : bool
+        Whether test sets are scored as NIST scores conversations; see
+        :class:`~speechbrain_recursive.analysis.nist.NistScorer`. The rules of a test set are in a file
+        ``<split>.glm`` beside its manifest, if it has rules.
     twin : Twin or None
         How the synthetic twin is made, if there is one.
 
@@ -44,6 +48,7 @@ class Corpus:
     """
 
     metric: ClassVar[str] = "wer"
+    nist: ClassVar[bool] = False
     twin: ClassVar[Twin | None] = None
     train_splits: Sequence[str] = ()
     dev_splits: Sequence[str] = ()
@@ -82,6 +87,21 @@ class Corpus:
         list of str
         """
         return text.units(words, self.metric)
+
+    def subset(self, split: str, uid: str) -> str | None:
+        """Name the subset of a test set that an utterance belongs to, for rows of its own in reports.
+
+        Arguments
+        ---------
+        split, uid : str
+            The test set, and the utterance's ID.
+
+        Returns
+        -------
+        str or None
+            None, the default: the test set has no subsets.
+        """
+        return None
 
     def download(self, data_folder: str | Path) -> None:
         """Download and unpack what is missing of the splits that are used.

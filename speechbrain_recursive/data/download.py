@@ -15,7 +15,7 @@ from speechbrain_recursive.errors import UserError
 BLOCK = 1 << 20  # bytes
 
 
-def install(url: str, md5: str, data_folder: Path, wanted: str) -> None:
+def install(url: str, md5: str | None, data_folder: Path, wanted: str) -> None:
     """Download an archive and move one of its folders into place, unless that is there.
 
     The archive stays in ``data_folder``; the folder appears whole or not at all.
@@ -24,8 +24,8 @@ def install(url: str, md5: str, data_folder: Path, wanted: str) -> None:
     ---------
     url : str
         The archive.
-    md5 : str
-        Its MD5 sum in hexadecimal.
+    md5 : str or None
+        Its MD5 sum in hexadecimal. Without one it must be a gzip, whose CRC is checked.
     data_folder : Path
         Where the archive and the folder go.
     wanted : str

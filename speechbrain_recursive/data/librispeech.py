@@ -40,7 +40,6 @@ def _place(split, speaker, nth):
 def _write(root, plan):
     """Write the transcripts of the synthetic twin."""
     for chapter, rows in itertools.groupby(plan, key=lambda row: (root / row["path"]).parent):
-        chapter.mkdir(parents=True)
         transcript = "".join(f"{Path(row['path']).stem} {row['text']}\n" for row in rows)
         (chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt").write_text(transcript)
 

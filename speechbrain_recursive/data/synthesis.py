@@ -72,12 +72,14 @@ class Twin:
         is the utterance's ID. Paths of a speaker sort as they are numbered. It is a function of the
         corpus's own file: the twin is made again when that file changes.
     write : callable
-        ``(root, plan)``: writes transcripts and whatever else the corpus has beside its audio. The
-        plan has one dict per utterance: ``split``, ``speaker`` (int), ``path``, ``variant``, ``text``
-        and the parameters of its speech, in the order of speakers and paths.
+        ``(root, plan)``: writes transcripts and whatever else the corpus has beside its audio, which is
+        there already. The plan has one dict per utterance: ``split``, ``speaker`` (int), ``path``,
+        ``variant``, ``text`` and the parameters of its speech, in the order of speakers and paths.
     sample_rate : int
         Of the files, in Hz. The speech in them ends at 8 kHz. The endings of paths, such as ``.mp3``,
         decide on their format.
+    say : callable
+        From a sentence to what is said, no two alike; by default the sentence.
     """
 
     root: str
@@ -87,6 +89,7 @@ class Twin:
     place: Callable[[str, int, int], str]
     write: Callable[[Path, list[dict[str, Any]]], None]
     sample_rate: int = SAMPLE_RATE
+    say: Callable[[str], str] = str
 
 
 def synthesize(
@@ -160,13 +163,13 @@ def synthesize(
     partial.mkdir(parents=True)
 
     plan = _plan(twin, counts, seed, rates)
-    twin.write(partial, plan)
     babble = _babble(twin, seed) if noise else None
     speak = functools.partial(_speak, twin, partial, seed, babble, noise, reverb)
     speakers = [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
     bar = {"tqdm_class": Bar, "desc": "Synthesis", "unit": " speakers"}
     spoken = thread_map(speak, speakers, max_workers=workers, **bar)
     phonemes.write_phonemes(partial / phonemes.FILE, itertools.chain(*spoken))
+    twin.write(partial, plan)
     (partial / STAMP).write_text(json.dumps(options, indent=1))
     shutil.rmtree(corpus, ignore_errors=True)
     partial.rename(corpus)
@@ -203,7 +206,7 @@ def _plan(twin, counts, seed, rates):
                     "variant": voices[voice][0],
                     "pitch": voices[voice][1],
                     "rate": rng.randint(*rates),
-                    "text": next(texts),
+                    "text": twin.say(next(texts)),
                     "index": len(plan),
                 }
             )

@@ -24,6 +24,7 @@ from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
 from speechbrain_recursive.training.evaluation import Evaluation, Point, durations, evaluate, requests_of
+from speechbrain_recursive.training.scoring import scorers
 from speechbrain_recursive.training.task import Task
 from speechbrain_recursive.training.teachers import Teacher, load_peer
 
@@ -92,6 +93,7 @@ class ASR(Task):
         self.tokenizer, self.corpus = brain.tokenizer, brain.hparams.corpus
         self.error_name = self.corpus.metric.upper()
         folder = Path(brain.hparams.output_folder)
+        self.scorers = scorers(self.corpus, folder / "manifests")
         self.setting = Setting(self.model, self.tokenizer, folder, self._text, self._language_model)
         for decoder in self.decoders.values():
             decoder.check(self.setting)
@@ -167,6 +169,8 @@ class ASR(Task):
                 self._triples,
                 metric=self.corpus.metric,
                 chunks=self._chunks(sb.Stage.TEST),
+                scorers=self.scorers,
+                subset=self.corpus.subset,
             )
         info = {
             "schedule": str(schedule),

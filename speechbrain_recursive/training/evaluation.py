@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from speechbrain_recursive.analysis.report import result_row
-from speechbrain_recursive.analysis.wer import error_rate, worst_utterances
+from speechbrain_recursive.analysis.wer import score, worst_utterances
 from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.decoding.decoder import Decoder
 from speechbrain_recursive.nn.depth import Depth
@@ -57,6 +57,8 @@ def evaluate(
     triples: Callable,
     metric: str = "wer",
     chunks: Any = None,
+    scorers: Mapping[str, Callable] | None = None,
+    subset: Callable[[str, str], str | None] = lambda split, uid: None,
 ) -> Evaluation:
     """Decode and count errors.
 
@@ -78,6 +80,12 @@ def evaluate(
         ``wer`` or ``cer``.
     chunks : DynChunkTrainConfig, optional
         Chunked attention and convolution, as for streaming.
+    scorers : mapping of str to callable, optional
+        By split, from triples to :class:`~speechbrain_recursive.analysis.wer.Scored`, where it is not
+        :func:`~speechbrain_recursive.analysis.wer.score`.
+    subset : callable
+        ``(split, id)``: the subset of the split that an utterance is in, which has rows and hypotheses of
+        its own, or None.
     """
     found = Evaluation([], {}, [])
     for split, loader in loaders.items():
@@ -86,17 +94,28 @@ def evaluate(
             bar = Bar(loader, f"{split}, {label}")
             decoded, rtf = _decode(model, bar, point.of_batch, chunks, here, triples)
             for name, lines in decoded.items():
-                rate = error_rate(lines)
-                row = split, point.depth, name, rate, rtf[name], point.trained, point.supervised
-                found.rows.append(result_row(*row, metric, label))
-                about = {"split": split, "label": label, "decoder": name}
-                found.hypotheses.extend(
-                    {**about, "id": uid, "reference": " ".join(one), "hypothesis": " ".join(other)}
-                    for uid, one, other in lines
-                )
-                if point.trained and name == dev_decoder:
-                    found.worst[split] = worst_utterances(lines)
+                for part, some in _parts(split, lines, subset).items():
+                    rate, lines, more = (scorers or {}).get(split, score)(some)
+                    row = part, point.depth, name, rate, rtf[name], point.trained, point.supervised
+                    found.rows.append(result_row(*row, metric, label) | more)
+                    about = {"split": part, "label": label, "decoder": name}
+                    found.hypotheses.extend(
+                        {**about, "id": uid, "reference": " ".join(one), "hypothesis": " ".join(other)}
+                        for uid, one, other in lines
+                    )
+                    if point.trained and name == dev_decoder:
+                        found.worst[part] = worst_utterances(lines)
     return found
+
+
+def _parts(split, lines, subset):
+    """Triples of a split, and of each of its subsets, by name."""
+    parts = {split: lines}
+    for line in lines:
+        name = subset(split, line[0])
+        if name is not None:
+            parts.setdefault(f"{split}_{name}", []).append(line)
+    return parts
 
 
 def requests_of(decoders: Iterable[Decoder]) -> Request:

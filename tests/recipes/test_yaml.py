@@ -17,8 +17,9 @@ ROOT = Path(__file__).parents[2]
 YAMLS = sorted((ROOT / "recipes").glob("*/hparams/*.yaml"))
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 
-METRIC = {"LibriSpeech": "wer", "AISHELL-1": "cer", "CommonVoice-fr": "wer"}
+METRIC = {"LibriSpeech": "wer", "AISHELL-1": "cer", "CommonVoice-fr": "wer", "Switchboard": "wer"}
 TEST_SPLIT = {"LibriSpeech": "test-clean", "AISHELL-1": "test", "CommonVoice-fr": "test"}
+TEST_SPLIT["Switchboard"] = "hub5e_00"
 
 
 def named(path):
@@ -26,8 +27,13 @@ def named(path):
 
 
 @pytest.fixture
-def corpora(librispeech, aishell, common_voice):
-    return {"LibriSpeech": librispeech, "AISHELL-1": aishell, "CommonVoice-fr": common_voice}
+def corpora(librispeech, aishell, common_voice, switchboard):
+    return {
+        "LibriSpeech": librispeech,
+        "AISHELL-1": aishell,
+        "CommonVoice-fr": common_voice,
+        "Switchboard": switchboard,
+    }
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=named)
@@ -61,24 +67,25 @@ def test_it_trains_and_reports(path, corpora, run_recipe, small, peers, tmp_path
     assert all(value.isfinite().all() for value in weights.values())
     split = TEST_SPLIT[recipe]
     if "eval_loops" in merge(path):
-        check_report(tmp_path, split, METRIC[recipe], list(merge(path)["decoders"]))
+        subsets = {"Switchboard": ["hub5e_00_ch", "hub5e_00_swb"]}.get(recipe, [])
+        check_report(tmp_path, [split, *subsets], METRIC[recipe], list(merge(path)["decoders"]))
     else:
         (row,) = json.loads((tmp_path / "report.json").read_text())["results"]
         assert row["split"] == split
         assert 1 < row["perplexity"] < 1000
 
 
-def check_report(folder, split, metric, decoders):
+def check_report(folder, splits, metric, decoders):
     report = json.loads((folder / "report.json").read_text())
     rows = report["results"]
     for row in rows:
-        assert row["split"] == split
         assert row["decoder"] in decoders
         assert row["low"] <= row[metric] <= row["high"]
         assert row["rtf"] > 0
         assert isinstance(row["supervised"], bool)
     (trained,) = {row["label"] for row in rows if row["trained"]}
-    assert [row["decoder"] for row in rows if row["label"] == trained] == decoders
+    found = [(row["split"], row["decoder"]) for row in rows if row["label"] == trained]
+    assert sorted(found) == sorted((split, decoder) for split in splits for decoder in decoders)
     assert report["steps"] == 2
     assert report["schedule"]
     assert {"encoder", "total"} <= report["parameters"].keys()

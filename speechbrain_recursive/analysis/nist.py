@@ -1,0 +1,150 @@
+"""Scoring as NIST scores conversations: rules for both sides, alternatives, and ``sclite`` where it is installed.
+
+References and hypotheses pass the same rules (:mod:`speechbrain_recursive.data.glm`) and are aligned as
+``sclite -F -D`` aligns them (:mod:`speechbrain_recursive.analysis.networks`).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from speechbrain_recursive.analysis.networks import align
+from speechbrain_recursive.analysis.wer import ErrorRate, Scored, Triple, bootstrap_interval
+from speechbrain_recursive.errors import UserError
+
+DEBIAN = "/usr/lib/sctk/bin"  # where its package sctk has the programs
+NO_RULES = ";;\n%NO%RULE% => %NO%RULE%\n"
+
+
+class Place(NamedTuple):
+    """Where an utterance is: name of its file, channel (``A`` or ``B``), start and stop in seconds."""
+
+    file: str
+    channel: str
+    start: float
+    stop: float
+
+
+class NistScorer:
+    """Counts errors of one test set.
+
+    Arguments
+    ---------
+    places : mapping of str to Place
+        By utterance.
+    rules : callable
+        ``(text, kind)``: a text with alternatives, of kind ``"reference"`` or ``"hypothesis"``.
+    glm : Path, optional
+        The file of those rules, for NIST's programs.
+
+    Example
+    -------
+    >>> scorer = NistScorer({"u": Place("sw_4390", "A", 0.0, 1.0)}, lambda text, kind: text)
+    >>> scored = scorer([("u", ["(UH)", "{", "YES", "/", "YEAH", "}"], ["YEAH", "YEAH"])])
+    >>> scored.rate.errors, scored.rate.lengths, scored.triples
+    ((1,), (2,), [('u', ['UH', 'YES'], ['UH', 'YES', 'YEAH'])])
+    """
+
+    def __init__(
+        self, places: Mapping[str, Place], rules: Callable[[str, str], str], glm: Path | None = None
+    ):
+        self.places, self.rules, self.glm = places, rules, glm
+
+    def check(self, references: Mapping[str, str]) -> None:
+        """Refuse references whose braces or parentheses do not match.
+
+        Arguments
+        ---------
+        references : mapping of str to str
+            By utterance.
+
+        Raises
+        ------
+        UserError
+            If there is one.
+        """
+        for uid, text in references.items():
+            try:
+                align(self.rules(text, "reference"), "")
+            except ValueError as error:
+                raise UserError(f"the reference of {uid} cannot be scored ({error}): {text!r}") from None
+
+    def __call__(self, triples: Iterable[Triple]) -> Scored:
+        """Count errors.
+
+        Arguments
+        ---------
+        triples : iterable of (str, sequence of str, sequence of str)
+            Utterance, words of the reference, words of the hypothesis, as they were before any rule.
+
+        Returns
+        -------
+        Scored
+            With ``sclite``, its error rate in percent, among what belongs into the report, where
+            NIST's programs are installed.
+        """
+        texts = [(uid, " ".join(one), " ".join(other)) for uid, one, other in triples]
+        found = [
+            align(self.rules(one, "reference"), self.rules(other, "hypothesis"))
+            for _, one, other in texts
+        ]
+        errors, lengths = (tuple(getattr(each, key) for each in found) for key in ("errors", "length"))
+        rate = ErrorRate(errors, lengths, *bootstrap_interval(errors, lengths))
+        resolved = [
+            (uid, each.reference, each.hypothesis) for (uid, *_), each in zip(texts, found, strict=True)
+        ]
+        theirs = self._sclite(texts)
+        return Scored(rate, resolved, {} if theirs is None else {"sclite": theirs})
+
+    def _sclite(self, texts):
+        """The error rate by NIST's programs, in percent; None where they are not installed."""
+        search = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{DEBIAN}"
+        if not all(shutil.which(name, path=search) for name in ("sclite", "csrfilt.sh", "rfilter1")):
+            return None
+        ordered = sorted((self.places[uid], one, other) for uid, one, other in texts)
+        with tempfile.TemporaryDirectory() as folder:
+            glm = self.glm
+            if glm is None:
+                glm = Path(folder, "glm")
+                glm.write_text(NO_RULES)
+            for kind, lines in (("stm", _stm(ordered)), ("ctm", _ctm(ordered))):
+                use = {"stm": "ref", "ctm": "hyp"}[kind]
+                command = ["csrfilt.sh", "-i", kind, "-t", use, "-dh", Path(glm).resolve()]
+                Path(folder, kind).write_text(_run(command, search, folder, "".join(lines)))
+            command = "sclite -r stm stm -h ctm ctm -F -D -o rsum stdout".split()
+            table = _run(command, search, folder)
+        total = re.search(r"\| Sum +\|([ \d]+)\|([ \d]+)\|", table)
+        if total is None:  # there is not a single hypothesis
+            return None
+        return 100.0 * int(total[2].split()[4]) / int(total[1].split()[1])
+
+
+def _stm(ordered):
+    for place, reference, _ in ordered:
+        side = f"{place.file}_{place.channel}"
+        yield f"{place.file} {place.channel} {side} {place.start:.3f} {place.stop:.3f} <O> {reference}\n"
+
+
+def _ctm(ordered):
+    """Words of a segment share its time: sclite finds segments by times, and alignment ignores them."""
+    for place, _, hypothesis in ordered:
+        words = hypothesis.split()
+        each = (place.stop - place.start) / max(len(words), 1)
+        for i, word in enumerate(words):
+            start = place.start + (i + 0.25) * each
+            yield f"{place.file} {place.channel} {start:.4f} {each / 2:.4f} {word}\n"
+
+
+def _run(command, search, folder, text=None):
+    environment = os.environ | {"PATH": search}
+    done = subprocess.run(
+        command, input=text, env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode and text:
+        raise UserError(f"{command[0]} failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
+    return done.stdout
