@@ -74,7 +74,7 @@ def common_voice(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def switchboard(tmp_path_factory):
-    """Two dozen synthetic turns in the layout of Switchboard and Hub5'00; one conversation is for dev."""
+    """Synthetic turns in the layout of Switchboard and Hub5'00; the first conversation is for dev."""
     folder = tmp_path_factory.mktemp("switchboard")
     return Switchboard().synthesize(folder, n_train=18, n_dev=2, n_test=6)
 

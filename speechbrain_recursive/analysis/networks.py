@@ -1,8 +1,8 @@
 """Alignment of references and hypotheses that hold alternatives, as NIST's ``sclite -F -D`` aligns them.
 
-A text is a network of words: ``{ A B / C }`` is either A B or C, and ``@`` is an alternative of no words.
-``(A)`` is a word that may be missing. A word that ends or begins with a hyphen is a fragment, and equals
-every word that begins or ends like it.
+A text is a network of words: ``{ A B / C }`` is either A B or C, and ``@`` is an alternative without
+words. ``(A)`` is a word that may be missing. A word that ends or begins with a hyphen is a fragment, and
+equals every word that begins or ends like it.
 
 A substitution costs 4, an insertion or a deletion 3, and 2 for a word that may be missing. The cheapest
 path need not be the one with the fewest errors: two insertions and two deletions cost as much as three
@@ -43,8 +43,8 @@ class Aligned:
 class Arc:
     """A word of a network.
 
-    ``before`` are the places of the arcs before it; ``brace`` is the number of the outermost brace around
-    it, if there is one; ``first`` says whether all alternatives that it is in are the first.
+    ``before`` are the places of the arcs before it; ``brace`` is the number of the outermost brace
+    around it, if there is one; ``first`` says whether all alternatives that it is in are the first.
     """
 
     word: str

@@ -1,9 +1,10 @@
-"""Scoring as NIST scores conversations: rules for both sides, alternatives, and ``sclite`` where it is installed.
+"""Scoring as NIST scores conversations: rules, alternatives, and ``sclite`` where it is installed.
 
 References and hypotheses pass the same rules (:mod:`speechbrain_recursive.data.glm`) and are aligned as
 ``sclite -F -D`` aligns them (:mod:`speechbrain_recursive.analysis.networks`).
 """
 
+import logging
 import os
 import re
 import shutil
@@ -15,10 +16,12 @@ from typing import NamedTuple
 
 from speechbrain_recursive.analysis.networks import align
 from speechbrain_recursive.analysis.wer import ErrorRate, Scored, Triple, bootstrap_interval
-from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.errors import UserError, one_line
 
 DEBIAN = "/usr/lib/sctk/bin"  # where its package sctk has the programs
-NO_RULES = ";;\n%NO%RULE% => %NO%RULE%\n"
+NO_RULES = b";;\n%NO%RULE% => %NO%RULE%\n"  # rfilter1 needs one
+
+logger = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
@@ -81,6 +84,7 @@ class NistScorer:
         ---------
         triples : iterable of (str, sequence of str, sequence of str)
             Utterance, words of the reference, words of the hypothesis, as they were before any rule.
+            Braces and other marks of alternatives mean nothing in a hypothesis and are left out.
 
         Returns
         -------
@@ -88,7 +92,9 @@ class NistScorer:
             With ``sclite``, its error rate in percent, among what belongs into the report, where
             NIST's programs are installed.
         """
-        texts = [(uid, " ".join(one), " ".join(other)) for uid, one, other in triples]
+        texts = [
+            (uid, " ".join(one), re.sub(r"[{}()/@]", "", " ".join(other))) for uid, one, other in triples
+        ]
         found = [
             align(self.rules(one, "reference"), self.rules(other, "hypothesis"))
             for _, one, other in texts
@@ -103,25 +109,37 @@ class NistScorer:
 
     def _sclite(self, texts):
         """The error rate by NIST's programs, in percent; None where they are not installed."""
-        search = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{DEBIAN}"
-        if not all(shutil.which(name, path=search) for name in ("sclite", "csrfilt.sh", "rfilter1")):
+        if not installed():
             return None
+        try:
+            return self._by_programs(texts)
+        except subprocess.CalledProcessError as error:  # not worth losing a report
+            logger.warning("%s failed: %s", error.cmd[0], one_line(error.stderr or error.stdout))
+            return None
+
+    def _by_programs(self, texts):
         ordered = sorted((self.places[uid], one, other) for uid, one, other in texts)
         with tempfile.TemporaryDirectory() as folder:
-            glm = self.glm
-            if glm is None:
-                glm = Path(folder, "glm")
-                glm.write_text(NO_RULES)
-            for kind, lines in (("stm", _stm(ordered)), ("ctm", _ctm(ordered))):
-                use = {"stm": "ref", "ctm": "hyp"}[kind]
-                command = ["csrfilt.sh", "-i", kind, "-t", use, "-dh", Path(glm).resolve()]
-                Path(folder, kind).write_text(_run(command, search, folder, "".join(lines)))
-            command = "sclite -r stm stm -h ctm ctm -F -D -o rsum stdout".split()
-            table = _run(command, search, folder)
-        total = re.search(r"\| Sum +\|([ \d]+)\|([ \d]+)\|", table)
-        if total is None:  # there is not a single hypothesis
-            return None
-        return 100.0 * int(total[2].split()[4]) / int(total[1].split()[1])
+            rules = Path(folder, "glm")
+            rules.write_bytes(self.glm.read_bytes() if self.glm else NO_RULES)
+            for kind, use, lines in (("stm", "ref", _stm(ordered)), ("ctm", "hyp", _ctm(ordered))):
+                command = ["csrfilt.sh", "-i", kind, "-t", use, "-dh", "glm"]
+                Path(folder, kind).write_text(_run(command, folder, "".join(lines)))
+            options = "-r stm stm -h ctm ctm -F -D -o rsum stdout"
+            table = _run(["sclite", *options.split()], folder)
+        words, errors = re.search(r"\| Sum +\|([ \d]+)\|([ \d]+)\|", table).groups()
+        return 100.0 * int(errors.split()[4]) / int(words.split()[1])
+
+
+def installed() -> bool:
+    """Whether NIST's programs are there."""
+    programs = ("sclite", "csrfilt.sh", "rfilter1", "perl")
+    return all(shutil.which(name, path=_search()) for name in programs)
+
+
+def _search():
+    """Where programs are looked for."""
+    return f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{DEBIAN}"
 
 
 def _stm(ordered):
@@ -140,11 +158,7 @@ def _ctm(ordered):
             yield f"{place.file} {place.channel} {start:.4f} {each / 2:.4f} {word}\n"
 
 
-def _run(command, search, folder, text=None):
-    environment = os.environ | {"PATH": search}
-    done = subprocess.run(
-        command, input=text, env=environment, cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode and text:
-        raise UserError(f"{command[0]} failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
-    return done.stdout
+def _run(command, folder, text=None):
+    environment = os.environ | {"PATH": _search()}
+    options = {"cwd": folder, "env": environment, "capture_output": True, "text": True, "check": True}
+    return subprocess.run(command, input=text, **options).stdout

@@ -1,4 +1,4 @@
-"""The synthetic twin of Switchboard: telephone conversations of two voices in turns, and their references.
+"""The synthetic twin of Switchboard: conversations of two voices in turns, and their references.
 
 Each side has its channel. Turns follow each other with gaps and overlaps; in a third of them there is a
 hesitation, UH or UM. Some words are laughed, and some turns end in noise, as far as the transcripts say.
@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 from speechbrain_recursive.data.phonemes import FILE, read_phonemes, write_phonemes
+from speechbrain_recursive.data.stm import name_of
 from speechbrain_recursive.files import write_whole
 
 TURNS = 30  # of each side in a conversation, at most
@@ -130,14 +131,15 @@ def _typed(word, index):
 def _reference(name, turns, names):
     """Yield the lines of a conversation's references; ``names`` gets the IDs of turns."""
     kind = name[:2]
-    for side, some in zip("AB", turns, strict=True):
+    for channel, (side, some) in enumerate(zip("AB", turns, strict=True)):
         about = f"{name} {side} {name}_{side}"
         yield f"{about} 0.00 0.25 <O,{kind},F,{kind}-F> IGNORE_TIME_SEGMENT_IN_SCORING\n"
-        for start, stop, row in some:
+        for *times, row in some:
+            start, stop = (round(time, 2) for time in times)
             words = [CONTRACTIONS.get(word, word) for word in row["text"].split()]
             words = ["(%HESITATION)" if word in HESITATIONS else word for word in words]
             yield f"{about} {start:.2f} {stop:.2f} <O,{kind},F,{kind}-F> {' '.join(words)}\n"
-            names[Path(row["path"]).stem] = f"{name}-{side}_{100 * start:06.0f}-{100 * stop:06.0f}"
+            names[Path(row["path"]).stem] = name_of(name, channel, start, stop)
 
 
 def _rules():

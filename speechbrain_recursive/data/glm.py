@@ -1,12 +1,13 @@
-"""NIST's global mapping files (GLM): rules that both references and hypotheses pass before they are scored.
+"""NIST's global mapping files (GLM): rules for references and hypotheses before they are scored.
 
 The rules are those of NIST's ``rfilter1``, and what is done around them that of ``csrfilt.sh -dh``:
 
-- ``A => B`` or ``A => B / C __ D``, one to a line: A becomes B after C and before D. Brackets or quotation
-  marks keep spaces at an edge: ``[UH] => [(%HESITATION)] / [ ] __ [ ]`` changes the word UH alone.
-- What the first token of the file is, ``;;``, begins comments. A comment
-  ``INPUT_DEPENDENT_APPLICATION = "<regex>"`` limits the rules below it to references (``stm``, ``ref``) or
-  to hypotheses (``ctm``, ``hyp``).
+- ``A => B`` or ``A => B / C __ D``, one to a line: A becomes B after C and before D. Brackets or
+  quotation marks keep spaces at an edge: ``[UH] => [(%HESITATION)] / [ ] __ [ ]`` changes the word UH,
+  and no part of a word.
+- The first token of the file, ``;;``, begins comments. A comment
+  ``INPUT_DEPENDENT_APPLICATION = "<regex>"`` limits the rules below it to references (``stm``, ``ref``)
+  or to hypotheses (``ctm``, ``hyp``).
 - Lines that begin with ``*`` are a header. Of it, ``case_sensitive`` and ``copy_no_hit`` are read.
 - A text is in capitals and has one space around each word. It is read from left to right. The first rule
   that fits at a character is applied, and reading goes on behind what it has replaced.
@@ -53,7 +54,7 @@ class GLM:
     Example
     -------
     >>> import pathlib, tempfile
-    >>> rules = ';;\\n* case_sensitive = "F"\\nUH => (%HESITATION) / [ ] __ [ ]\\nOK => O. K. / [ ] __ [ ]\\n'
+    >>> rules = ";;\\nUH => (%HESITATION) / [ ] __ [ ]\\nOK => O. K. / [ ] __ [ ]\\n"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "rules.glm")
     ...     _ = path.write_text(rules)
@@ -62,7 +63,7 @@ class GLM:
     """
 
     def __init__(self, path: str | Path | None = None):
-        self.keep, self.exact = True, False
+        self.keep, self.exact = True, True
         self.rules = {kind: {} for kind in KINDS}
         if path is not None:
             self._read(Path(path))
@@ -116,9 +117,11 @@ class GLM:
 
     def _read(self, path):
         lines = check_file(path).read_text("latin-1").splitlines()  # some have letters with accents
-        comment = lines[0].split(maxsplit=1)[0] if lines and lines[0].strip() else ";;"
+        comment, *_ = " ".join(lines[:1]).split() or [""]
+        if not comment.startswith(";"):
+            raise UserError(f"{path}, line 1: rules begin with a comment, such as ;; my rules")
         kinds = {*KINDS}
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(map(str.strip, lines), start=1):
             where = f"{path}, line {number}"
             if line.startswith(comment):
                 if limit := _LIMIT.match(line.removeprefix(comment)):

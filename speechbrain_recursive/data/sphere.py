@@ -1,4 +1,7 @@
-"""Headers of NIST SPHERE files. libsndfile reads the samples; it takes a file that was cut short for a whole one."""
+"""Headers of NIST SPHERE files.
+
+libsndfile reads the samples. It takes a file that was cut short for a shorter one; the header says more.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -77,6 +80,6 @@ def _fields(lines):
     for line in lines:
         if line.strip() == "end_head":
             break
-        name, kind, value = (line.split(maxsplit=2) + ["", ""])[:3]
+        name, kind, value = [*line.split(maxsplit=2), "", "", ""][:3]
         if kind.startswith("-"):
             yield name, value.strip()

@@ -32,6 +32,17 @@ class Segment(NamedTuple):
     words: str
 
 
+def name_of(file: str, channel: int, start: float, stop: float) -> str:
+    """Name a segment, which has no name of its own, by its file, its channel and its times.
+
+    Example
+    -------
+    >>> name_of("en_4156", 0, 301.85, 302.48)
+    'en_4156-A_030185-030248'
+    """
+    return f"{file}-{'AB'[channel]}_{100 * start:06.0f}-{100 * stop:06.0f}"
+
+
 def read_stm(path: str | Path) -> list[Segment]:
     """Read the segments that are to be scored.
 

@@ -4,8 +4,8 @@ Files are found by their names, anywhere below the folder of the corpus:
 
 - conversations, ``*.sph``: two channels of 8 kHz; ``sw02001.sph`` and so on are those of Switchboard
   (LDC97S62), the others those of tests (LDC2002S09, LDC2004S11, LDC2007S10).
-- transcripts of Switchboard by Mississippi State, ``sw2001A-ms98-a-trans.text``: one
-  ``<utterance> <start> <stop> <words>`` per line.
+- transcripts of Switchboard by Mississippi State, ``sw2001A-ms98-a-trans.text``; see
+  :mod:`speechbrain_recursive.data.ms98`.
 - references of tests (STM), such as ``hub5e00.english.000405.stm`` (LDC2002T43), and their rules (GLM),
   such as ``en20000405_hub5.glm``.
 
@@ -24,12 +24,13 @@ from speechbrain_recursive.data import conversations
 from speechbrain_recursive.data.corpus import Corpus
 from speechbrain_recursive.data.download import install
 from speechbrain_recursive.data.glm import GLM
+from speechbrain_recursive.data.ms98 import read_ms98
 from speechbrain_recursive.data.prepare import MAX_LEFT_OUT, listing
 from speechbrain_recursive.data.sphere import read_sphere
-from speechbrain_recursive.data.stm import read_stm
+from speechbrain_recursive.data.stm import name_of, read_stm
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.files import read_text, write_whole
+from speechbrain_recursive.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ LATE = 0.1  # seconds by which a segment may end after its audio, from rounded t
 class Switchboard(Corpus):
     """Switchboard: English telephone conversations, with Hub5'00, RT-02 and RT-03 as tests.
 
-    The first conversations are the split ``dev``, the others the split ``train``. A side of a conversation
-    is taken for a speaker.
+    The first conversations are the split ``dev``, the others the split ``train``. Each side of a
+    conversation is taken for a speaker.
 
     The synthetic twin has conversations of two voices in turns, with overlaps and hesitations.
 
@@ -85,7 +86,7 @@ class Switchboard(Corpus):
         "switchboard",
         ("train", "dev", "hub5e_00"),
         language="en-us",
-        rates=(115, 170),
+        rates=(105, 155),
         place=conversations.place,
         write=conversations.write,
         sample_rate=conversations.RATE,
@@ -117,7 +118,7 @@ class Switchboard(Corpus):
         return SUBSETS.get(split, {}).get(uid.partition("_")[0])
 
     def download(self, data_folder: str | Path) -> None:
-        """Download the transcripts of Switchboard, unless they are there. Audio is to be had from the LDC.
+        """Download the transcripts of Switchboard, unless they are there; the LDC has the audio.
 
         Arguments and errors are those of :meth:`Corpus.download`.
         """
@@ -205,39 +206,6 @@ class Switchboard(Corpus):
         return {split: sorted(some, key=lambda row: row["ID"]) for split, some in rows.items()}
 
 
-def words_of(text: str) -> str:
-    """What a transcript of Switchboard says was spoken, word by word.
-
-    Arguments
-    ---------
-    text : str
-        Words as Mississippi State's transcribers type them.
-
-    Returns
-    -------
-    str
-        In capitals. Silence, noise, laughter and marks of asides are left out; laughed words are words;
-        of a word and what is meant by it, the first stays; of a word that breaks off, what was spoken
-        and a hyphen.
-
-    Example
-    -------
-    >>> words_of("[silence] uh [laughter-summer] th[at]- them_1 [it'n/isn't] {yuppiedom} [noise]")
-    "UH SUMMER TH- THEM IT'N YUPPIEDOM"
-    """
-    return " ".join(filter(None, map(_word, text.split()))).upper()
-
-
-def _word(word):
-    word = re.sub(r"^(-?)\[laughter-(.+)\](-?)$", r"\1\2\3", word, flags=re.IGNORECASE)
-    word = re.sub(r"^\[(.+)/.+\](-?)$", r"\1\2", word)
-    word = re.sub(r"^-?\[[^][]+\](.+)$", r"-\1", word)
-    word = re.sub(r"^(.+)\[[^][]+\]-?$", r"\1-", word)
-    word = re.sub(r"^\{(.+)\}$", r"\1", word)
-    word = re.sub(r"_\d$", "", word)
-    return "" if re.fullmatch(r"\[.*\]|<.*>|-*", word) else word
-
-
 def _root(data_folder):
     return Path(data_folder).resolve()
 
@@ -266,18 +234,10 @@ def _row(uid, path, speaker, channel, start, stop, words):
 def _transcribed(path, audio):
     """Rows of one side of a conversation."""
     sphere, side = read_sphere(audio), path.name[6]
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        where, fields = f"{path}, line {number}", line.split(maxsplit=3)
-        if not fields:
-            continue
-        try:
-            uid, start, stop, text = fields[0], float(fields[1]), float(fields[2]), " ".join(fields[3:])
-        except (IndexError, ValueError):
-            raise UserError(f"{where}: expected '<utterance> <start> <stop> WORDS'") from None
-        _check_channel(where, "AB".index(side), sphere, audio)
-        if words := words_of(text):
-            stop = _end(stop, sphere)
-            yield _row(uid, audio, f"{audio.stem}-{side}", "AB".index(side), start, stop, words)
+    channel, speaker = "AB".index(side), f"{audio.stem}-{side}"
+    for where, uid, start, stop, words in read_ms98(path):
+        _check_channel(where, channel, sphere, audio)
+        yield _row(uid, audio, speaker, channel, start, _end(stop, sphere), words)
 
 
 def _tests(paths, audio):
@@ -292,9 +252,10 @@ def _tests(paths, audio):
         _check_channel(where, channel, sphere, path)
         if stop > sphere.duration + LATE:
             raise UserError(
-                f"{where}: a segment from {start:g} to {stop:g} s, but {path} lasts {sphere.duration:.2f} s"
+                f"{where}: a segment from {start:g} to {stop:g} s, but {path} lasts "
+                f"{sphere.duration:.2f} s"
             )
-        uid = f"{file}-{'AB'[channel]}_{100 * start:06.0f}-{100 * stop:06.0f}"
+        uid = name_of(file, channel, start, stop)
         if uid in rows:
             raise UserError(f"{where}: {uid} has two references; remove one")
         rows[uid] = _row(uid, path, speaker, channel, start, _end(stop, sphere), words)

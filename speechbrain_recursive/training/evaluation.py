@@ -84,8 +84,8 @@ def evaluate(
         By split, from triples to :class:`~speechbrain_recursive.analysis.wer.Scored`, where it is not
         :func:`~speechbrain_recursive.analysis.wer.score`.
     subset : callable
-        ``(split, id)``: the subset of the split that an utterance is in, which has rows and hypotheses of
-        its own, or None.
+        ``(split, id)``: the subset of the split that an utterance is in, or None. Subsets have rows and
+        hypotheses of their own.
     """
     found = Evaluation([], {}, [])
     for split, loader in loaders.items():
