@@ -48,9 +48,9 @@ class NistScorer:
     Example
     -------
     >>> scorer = NistScorer({"u": Place("sw_4390", "A", 0.0, 1.0)}, lambda text, kind: text)
-    >>> scored = scorer([("u", ["(UH)", "{", "YES", "/", "YEAH", "}"], ["YEAH", "YEAH"])])
+    >>> scored = scorer([("u", ["(UH)", "{", "YES", "/", "YEAH", "}"], ["YEAH", "SURE"])])
     >>> scored.rate.errors, scored.rate.lengths, scored.triples
-    ((1,), (2,), [('u', ['UH', 'YES'], ['UH', 'YES', 'YEAH'])])
+    ((1,), (2,), [('u', ['UH', 'YES'], ['UH', 'YES', 'SURE'])])
     """
 
     def __init__(

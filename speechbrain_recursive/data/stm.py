@@ -92,5 +92,7 @@ def read_stm(path: str | Path) -> list[Segment]:
         if speaker.lower() in UNSCORED or IGNORED in map(str.lower, words):
             continue
         words = " ".join(word[1:] if word.startswith("((") else word for word in words)
+        if any(words.count(one) != words.count(other) for one, other in ("{}", "()")):
+            raise UserError(f"{where}: a brace or a parenthesis without its other half: {words!r}")
         found.append(Segment(where, file, CHANNELS[channel], speaker, start, stop, words))
     return found

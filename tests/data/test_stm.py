@@ -33,6 +33,11 @@ def test_segments(tmp_path):
         ("sw_4390 A sw_4390_A 2.0 1.0 WORDS", "no segment lasts from 2.0 to 1.0 s"),
         ("sw_4390 A sw_4390_A -1 1.0 WORDS", "no segment lasts from -1 to 1.0 s"),
         ("sw_4390 A sw_4390_A nan 1.0 WORDS", "no segment lasts from nan to 1.0 s"),
+        (
+            "sw_4390 A a 0.0 1.0 <O> { A / B",
+            "a brace or a parenthesis without its other half: '{ A / B'",
+        ),
+        ("sw_4390 A a 0.0 1.0 (UH", "a brace or a parenthesis without its other half: '(UH'"),
         ("sw_4390 C sw_4390_C 0.0 1.0 WORDS", "'C' is no channel, only A, B, 1, 2 are"),
     ],
 )
