@@ -135,7 +135,7 @@ def align(reference: str, hypothesis: str) -> Aligned:
     >>> found.errors, found.length
     (2, 6)
     >>> " ".join(found.hypothesis)
-    'UH I'M GOING TO TH- NOW'
+    "UH I'M GOING TO TH- NOW"
     """
     (these, last), (those, others) = network(reference), network(hypothesis)
     pairs = _path(these, last, those, others)

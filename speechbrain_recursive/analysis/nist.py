@@ -12,10 +12,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from speechbrain_recursive.analysis.networks import align
-from speechbrain_recursive.analysis.wer import ErrorRate, Scored, Triple, bootstrap_interval
+from speechbrain_recursive.analysis.wer import ErrorRate, Scored, Triple, bootstrap_interval, score
 from speechbrain_recursive.errors import UserError, one_line
 
 DEBIAN = "/usr/lib/sctk/bin"  # where its package sctk has the programs
@@ -33,6 +33,42 @@ class Place(NamedTuple):
     stop: float
 
 
+def scorer(rows: Mapping[str, Mapping[str, Any]], rules: Callable | None) -> Callable:
+    """Make what counts the errors of a test set.
+
+    Arguments
+    ---------
+    rows : mapping of str to mapping
+        The rows of its manifest, by utterance.
+    rules : GLM or None
+        Its rules; without any, words are counted as they are.
+
+    Returns
+    -------
+    callable
+        From triples to :class:`~speechbrain_recursive.analysis.wer.Scored`.
+
+    Raises
+    ------
+    UserError
+        If a reference has braces or parentheses that do not match.
+    """
+    if rules is None:
+        return score
+    places = {
+        uid: Place(
+            Path(row["wav"]).stem,
+            "AB"[row["channel"] or 0],
+            row["start"] or 0.0,
+            row["duration"] if row["stop"] is None else row["stop"],
+        )
+        for uid, row in rows.items()
+    }
+    found = NistScorer(places, rules)
+    found.check({uid: row["wrd"] for uid, row in rows.items()})
+    return found
+
+
 class NistScorer:
     """Counts errors of one test set.
 
@@ -41,22 +77,20 @@ class NistScorer:
     places : mapping of str to Place
         By utterance.
     rules : callable
-        ``(text, kind)``: a text with alternatives, of kind ``"reference"`` or ``"hypothesis"``.
-    glm : Path, optional
-        The file of those rules, for NIST's programs.
+        ``(text, kind)``: a text with alternatives, of kind ``"reference"`` or ``"hypothesis"``. Its
+        ``path`` is that of the file of the rules, or None, for NIST's programs.
 
     Example
     -------
-    >>> scorer = NistScorer({"u": Place("sw_4390", "A", 0.0, 1.0)}, lambda text, kind: text)
-    >>> scored = scorer([("u", ["(UH)", "{", "YES", "/", "YEAH", "}"], ["YEAH", "SURE"])])
+    >>> from speechbrain_recursive.data.glm import GLM
+    >>> count = NistScorer({"u": Place("sw_4390", "A", 0.0, 1.0)}, GLM())
+    >>> scored = count([("u", ["(UH)", "{", "YES", "/", "YEAH", "}"], ["YEAH", "SURE"])])
     >>> scored.rate.errors, scored.rate.lengths, scored.triples
     ((1,), (2,), [('u', ['UH', 'YES'], ['UH', 'YES', 'SURE'])])
     """
 
-    def __init__(
-        self, places: Mapping[str, Place], rules: Callable[[str, str], str], glm: Path | None = None
-    ):
-        self.places, self.rules, self.glm = places, rules, glm
+    def __init__(self, places: Mapping[str, Place], rules: Callable[[str, str], str]):
+        self.places, self.rules = places, rules
 
     def check(self, references: Mapping[str, str]) -> None:
         """Refuse references whose braces or parentheses do not match.
@@ -121,7 +155,7 @@ class NistScorer:
         ordered = sorted((self.places[uid], one, other) for uid, one, other in texts)
         with tempfile.TemporaryDirectory() as folder:
             rules = Path(folder, "glm")
-            rules.write_bytes(self.glm.read_bytes() if self.glm else NO_RULES)
+            rules.write_bytes(self.rules.path.read_bytes() if self.rules.path else NO_RULES)
             for kind, use, lines in (("stm", "ref", _stm(ordered)), ("ctm", "hyp", _ctm(ordered))):
                 command = ["csrfilt.sh", "-i", kind, "-t", use, "-dh", "glm"]
                 Path(folder, kind).write_text(_run(command, folder, "".join(lines)))

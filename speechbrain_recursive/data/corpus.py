@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from speechbrain_recursive.data import text
+from speechbrain_recursive.data.glm import GLM
 from speechbrain_recursive.data.prepare import Rows, build_manifests
 from speechbrain_recursive.data.synthesis import Twin, synthesize
 from speechbrain_recursive.errors import UserError
@@ -27,10 +28,6 @@ class Corpus:
     ----------
     metric : str
         ``"wer"`` or ``"cer"``.
-    nist : bool
-        Whether test sets are scored as NIST scores conversations; see
-        :class:`~speechbrain_recursive.analysis.nist.NistScorer`. The rules of a test set are in a file
-        ``<split>.glm`` beside its manifest, if it has rules.
     twin : Twin or None
         How the synthetic twin is made, if there is one.
 
@@ -48,7 +45,6 @@ class Corpus:
     """
 
     metric: ClassVar[str] = "wer"
-    nist: ClassVar[bool] = False
     twin: ClassVar[Twin | None] = None
     train_splits: Sequence[str] = ()
     dev_splits: Sequence[str] = ()
@@ -100,6 +96,26 @@ class Corpus:
         -------
         str or None
             None, the default: the test set has no subsets.
+        """
+        return None
+
+    def rules(self, manifest: str | Path) -> GLM | None:
+        """Read the rules by which a set is scored, if it is scored as NIST scores conversations.
+
+        Arguments
+        ---------
+        manifest : str or Path
+            The manifest of the set, as :meth:`prepare` wrote it.
+
+        Returns
+        -------
+        GLM or None
+            None, the default: words are counted as they are.
+
+        Raises
+        ------
+        UserError
+            If there are rules that do not parse.
         """
         return None
 

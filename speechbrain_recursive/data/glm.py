@@ -46,6 +46,11 @@ class GLM:
     path : str or Path
         The file; without one there are no rules.
 
+    Attributes
+    ----------
+    path : Path or None
+        The file.
+
     Raises
     ------
     UserError
@@ -65,8 +70,9 @@ class GLM:
     def __init__(self, path: str | Path | None = None):
         self.keep, self.exact = True, True
         self.rules = {kind: {} for kind in KINDS}
-        if path is not None:
-            self._read(Path(path))
+        self.path = None if path is None else Path(path)
+        if self.path:
+            self._read(self.path)
 
     def __call__(self, text: str, kind: str) -> str:
         """Apply the rules.

@@ -79,7 +79,6 @@ class Switchboard(Corpus):
     ['dev.csv', 'hub5e_00.csv', 'train.csv']
     """
 
-    nist = True
     train_splits, dev_splits, test_splits = (("train",), ("dev",), ("hub5e_00",))
     url = "https://www.openslr.org/resources/5/switchboard_word_alignments.tar.gz"
     twin = Twin(
@@ -116,6 +115,11 @@ class Switchboard(Corpus):
     def subset(self, split: str, uid: str) -> str | None:
         """``swb`` or ``ch`` (CallHome) of Hub5'00, ``swb`` or ``fsh`` (Fisher) of RT-03."""
         return SUBSETS.get(split, {}).get(uid.partition("_")[0])
+
+    def rules(self, manifest: str | Path) -> GLM | None:
+        """The rules of a test, which :meth:`prepare` put beside its manifest; none for train and dev."""
+        path = Path(manifest).with_suffix(".glm")
+        return None if path.stem in TRAINING else GLM(path if path.is_file() else None)
 
     def download(self, data_folder: str | Path) -> None:
         """Download the transcripts of Switchboard, unless they are there; the LDC has the audio.

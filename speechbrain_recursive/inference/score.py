@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from speechbrain_recursive.analysis.wer import ErrorRate, error_rate
+from speechbrain_recursive.analysis.nist import scorer
+from speechbrain_recursive.analysis.wer import ErrorRate
 from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
 from speechbrain_recursive.data.pieces import Pieces
@@ -41,7 +42,8 @@ def error_of(
     Returns
     -------
     dict of Depth to ErrorRate
-        In the order of the depths. The units are those of the corpus.
+        In the order of the depths. The units are those of the corpus; so are the rules of scoring, if it
+        has any for the first manifest.
 
     Raises
     ------
@@ -61,4 +63,5 @@ def error_of(
             for row, ids in enumerate(greedy(outputs.log_probs, outputs.frames)):
                 text = "" if batch.unreadable[row] else tokenizer.decode(ids)
                 triples.append((batch.id[row], units(batch.wrd[row]), units(text)))
-    return {depth: error_rate(triples) for depth, triples in found.items()}
+    score = scorer(dataset.data, hparams["corpus"].rules(manifests[0]))
+    return {depth: score(triples).rate for depth, triples in found.items()}

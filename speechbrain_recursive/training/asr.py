@@ -13,6 +13,7 @@ from speechbrain.lobes.models.transformer.TransformerLM import TransformerLM
 from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_per_second
+from speechbrain_recursive.analysis.nist import scorer
 from speechbrain_recursive.analysis.report import result_row, write_report
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import make_dataset
@@ -24,7 +25,6 @@ from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
 from speechbrain_recursive.training.evaluation import Evaluation, Point, durations, evaluate, requests_of
-from speechbrain_recursive.training.scoring import scorers
 from speechbrain_recursive.training.task import Task
 from speechbrain_recursive.training.teachers import Teacher, load_peer
 
@@ -93,7 +93,7 @@ class ASR(Task):
         self.tokenizer, self.corpus = brain.tokenizer, brain.hparams.corpus
         self.error_name = self.corpus.metric.upper()
         folder = Path(brain.hparams.output_folder)
-        self.scorers = scorers(self.corpus, folder / "manifests")
+        self.scorers = {split: self._scorer(split) for split in self.corpus.test_splits}
         self.setting = Setting(self.model, self.tokenizer, folder, self._text, self._language_model)
         for decoder in self.decoders.values():
             decoder.check(self.setting)
@@ -251,6 +251,10 @@ class ASR(Task):
             (uid, units(words), units("" if bad else self.tokenizer.decode(ids)))
             for uid, words, ids, bad in zip(batch.id, batch.wrd, decoded, batch.unreadable, strict=True)
         ]
+
+    def _scorer(self, split):
+        manifest = Path(self.brain.hparams.output_folder, "manifests", f"{split}.csv")
+        return scorer(read_manifest(manifest), self.corpus.rules(manifest))
 
     def _text(self):
         """Training transcripts, for n-grams: units with spaces between them."""

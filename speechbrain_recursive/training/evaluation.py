@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -57,7 +58,7 @@ def evaluate(
     triples: Callable,
     metric: str = "wer",
     chunks: Any = None,
-    scorers: Mapping[str, Callable] | None = None,
+    scorers: Mapping[str, Callable] = MappingProxyType({}),
     subset: Callable[[str, str], str | None] = lambda split, uid: None,
 ) -> Evaluation:
     """Decode and count errors.
@@ -95,7 +96,7 @@ def evaluate(
             decoded, rtf = _decode(model, bar, point.of_batch, chunks, here, triples)
             for name, lines in decoded.items():
                 for part, some in _parts(split, lines, subset).items():
-                    rate, lines, more = (scorers or {}).get(split, score)(some)
+                    rate, lines, more = scorers.get(split, score)(some)
                     row = part, point.depth, name, rate, rtf[name], point.trained, point.supervised
                     found.rows.append(result_row(*row, metric, label) | more)
                     about = {"split": part, "label": label, "decoder": name}

@@ -26,7 +26,7 @@ def results(trained, tmp_path_factory):
     noisy = {k: v + torch.randn_like(v) if v.dim() > 1 else v for k, v in weights.items()}
     torch.save(noisy, folder / "model.ckpt")
     model, tokenizer, hparams = open_results(folder)
-    hparams["corpus"] = SimpleNamespace(units=list)
+    hparams["corpus"] = SimpleNamespace(units=list, rules=lambda manifest: None)
     return model, tokenizer, hparams, trained / "manifests/train-clean-100.csv"
 
 
