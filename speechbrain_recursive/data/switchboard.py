@@ -38,7 +38,7 @@ ENDINGS = (".sph", ".SPH", "-trans.text", ".stm", ".glm")
 TRAINING = ("train", "dev")  # parts of Switchboard itself
 REFERENCES = {  # patterns of paths below the corpus's folder, in lower case
     "hub5e_00": {"stm": "*hub5e00*.stm", "glm": "*hub5*.glm"},
-    "rt02": {"stm": "*rt*02*cts*.stm", "glm": "*en2002*.glm"},
+    "rt02": {"stm": "*eval02/english/cts/*.stm", "glm": "*en2002*.glm"},
     "rt03": {"stm": "*eval03/english/cts/*.stm", "glm": "*en2003*.glm"},
 }
 SUBSETS = {"hub5e_00": {"sw": "swb", "en": "ch"}, "rt03": {"sw": "swb", "fsh": "fsh"}}

@@ -57,6 +57,13 @@ def test_report_json_holds_the_contract(tmp_path):
     ]
 
 
+def test_rates_by_sclite_stand_beside_ours(tmp_path):
+    rows = [row | ({"sclite": 24.96} if row["decoder"] == "greedy" else {}) for row in make_rows()]
+    table = write_report(tmp_path, rows, INFO)
+    assert table.count("], sclite 25.0 |") == 2
+    assert table.count("sclite") == 2
+
+
 def test_the_last_line_names_the_report_and_the_plot(tmp_path, capsys):
     write_report(tmp_path, make_rows(), INFO)
     *_, line = capsys.readouterr().out.splitlines()

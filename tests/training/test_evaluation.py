@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from speechbrain_recursive.analysis.wer import Scored, error_rate
 from speechbrain_recursive.data.tokenizers import CharacterTokenizer
 from speechbrain_recursive.decoding.decoder import Decoder
 from speechbrain_recursive.decoding.greedy import greedy
@@ -81,6 +82,12 @@ def count(loaders, points, model=None, **more):
     return evaluate(model, loaders, points, decoders, "greedy", triples)
 
 
+def evens(lines):
+    """Scores every second word alone, and says so."""
+    some = [(uid, one[::2], other[::2]) for uid, one, other in lines]
+    return Scored(error_rate(some), some, {"kind": "evens"})
+
+
 def batch(*names, unreadable=()):
     wavs = torch.zeros(len(names), 1000)
     return SimpleNamespace(
@@ -108,6 +115,26 @@ def test_every_split_and_depth_is_counted(loaders):
     heard = {(row["split"], row["label"], row["id"]): row["hypothesis"] for row in found.hypotheses}
     assert heard["dev", "2", "c"] == "A B C A"
     assert len(heard) == len(found.hypotheses) == 3 * 5
+
+
+def test_subsets_and_scorers_of_a_split(loaders):
+    decoders, subset = {"greedy": GREEDY}, lambda split, uid: {"a": "x", "c": "y", "d": "x"}.get(uid)
+    more = {"scorers": {"test": evens}, "subset": subset}
+    found = evaluate(Model(), loaders, points(2), decoders, "greedy", triples, **more)
+    splits = ["dev", "dev_x", "dev_y", "test", "test_x"]
+    assert [row["split"] for row in found.rows] == splits
+    assert [row["wer"] for row in found.rows] == [25.0, 25.0, 25.0, 50.0, 50.0]
+    assert [row.get("kind") for row in found.rows] == [None] * 3 + ["evens"] * 2
+    said = {split: [row["id"] for row in found.hypotheses if row["split"] == split] for split in splits}
+    assert said == {
+        "dev": ["a", "b", "c"],
+        "dev_x": ["a"],
+        "dev_y": ["c"],
+        "test": ["d", "e"],
+        "test_x": ["d"],
+    }
+    assert {row["hypothesis"] for row in found.hypotheses if row["split"] == "test"} == {"A C"}
+    assert found.worst.keys() == {*splits}
 
 
 def test_the_trained_depth_is_marked(loaders):
