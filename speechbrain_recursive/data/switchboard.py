@@ -12,7 +12,6 @@ Files are found by their names, anywhere below the folder of the corpus:
 Audio stays where it is: manifests give start, stop and channel of each utterance.
 """
 
-import itertools
 import logging
 import os
 import re
@@ -24,11 +23,9 @@ from speechbrain_recursive.data import conversations
 from speechbrain_recursive.data.corpus import Corpus
 from speechbrain_recursive.data.download import install
 from speechbrain_recursive.data.glm import GLM
-from speechbrain_recursive.data.ms98 import read_ms98
 from speechbrain_recursive.data.prepare import MAX_LEFT_OUT, listing
-from speechbrain_recursive.data.sphere import read_sphere
-from speechbrain_recursive.data.stm import name_of, read_stm
 from speechbrain_recursive.data.synthesis import Twin
+from speechbrain_recursive.data.telephone import referenced, transcribed
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
 
@@ -42,7 +39,6 @@ REFERENCES = {  # patterns of paths below the corpus's folder, in lower case
     "rt03": {"stm": "*eval03/english/cts/*.stm", "glm": "*en2003*.glm"},
 }
 SUBSETS = {"hub5e_00": {"sw": "swb", "en": "ch"}, "rt03": {"sw": "swb", "fsh": "fsh"}}
-LATE = 0.1  # seconds by which a segment may end after its audio, from rounded times
 
 
 class Switchboard(Corpus):
@@ -169,7 +165,7 @@ class Switchboard(Corpus):
                 )
 
         def read():
-            rows = {split: _tests(found, audio) for split, found in references.items()}
+            rows = {split: referenced(found, audio) for split, found in references.items()}
             if {*TRAINING} & {*splits}:
                 rows |= self._training(transcripts, audio)
             return rows
@@ -206,7 +202,7 @@ class Switchboard(Corpus):
         for i, number in enumerate(there):
             split = "dev" if i < self.dev_conversations else "train"
             for path in numbers[number]:
-                rows[split] += _transcribed(path, audio[f"sw0{number}"])
+                rows[split] += transcribed(path, audio[f"sw0{number}"])
         return {split: sorted(some, key=lambda row: row["ID"]) for split, some in rows.items()}
 
 
@@ -228,49 +224,3 @@ def _audio(files):
             raise UserError(f"{path} and {audio[name]} are the same conversation: remove one")
         audio[name] = path
     return audio
-
-
-def _row(uid, path, speaker, channel, start, stop, words):
-    row = {"ID": uid, "wav": str(path), "spk_id": speaker, "wrd": words}
-    return row | {"channel": channel, "start": start, "stop": stop}
-
-
-def _transcribed(path, audio):
-    """Rows of one side of a conversation."""
-    sphere, side = read_sphere(audio), path.name[6]
-    channel, speaker = "AB".index(side), f"{audio.stem}-{side}"
-    for where, uid, start, stop, words in read_ms98(path):
-        _check_channel(where, channel, sphere, audio)
-        yield _row(uid, audio, speaker, channel, start, _end(stop, sphere), words)
-
-
-def _tests(paths, audio):
-    """Rows of a test."""
-    rows, spheres = {}, {}
-    for segment in itertools.chain.from_iterable(map(read_stm, paths)):
-        where, file, channel, speaker, start, stop, words = segment
-        path = audio.get(file.lower())
-        if path is None:
-            raise UserError(f"{where}: the audio of this segment, {file}.sph, is missing")
-        sphere = spheres[path] = spheres.get(path) or read_sphere(path)
-        _check_channel(where, channel, sphere, path)
-        if stop > sphere.duration + LATE:
-            raise UserError(
-                f"{where}: a segment from {start:g} to {stop:g} s, but {path} lasts "
-                f"{sphere.duration:.2f} s"
-            )
-        uid = name_of(file, channel, start, stop)
-        if uid in rows:
-            raise UserError(f"{where}: {uid} has two references; remove one")
-        rows[uid] = _row(uid, path, speaker, channel, start, _end(stop, sphere), words)
-    return [rows[uid] for uid in sorted(rows)]
-
-
-def _check_channel(where, channel, sphere, path):
-    if channel >= sphere.channels:
-        raise UserError(f"{where}: channel {'AB'[channel]}, but {path} has {sphere.channels} channel")
-
-
-def _end(stop, sphere):
-    """When a segment stops that may stop a little after its audio."""
-    return min(stop, sphere.duration) if stop <= sphere.duration + LATE else stop
