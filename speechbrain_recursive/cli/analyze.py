@@ -7,6 +7,7 @@ from pathlib import Path
 from speechbrain_recursive.cli.compare import add_bins
 from speechbrain_recursive.cli.layers import add_cad, add_pca
 from speechbrain_recursive.cli.probe import add_probe
+from speechbrain_recursive.cli.sensitivity import add_sensitivity
 
 
 def add(commands: _SubParsersAction) -> None:
@@ -50,6 +51,7 @@ def add(commands: _SubParsersAction) -> None:
     add_cad(analyses)
     add_pca(analyses)
     add_probe(analyses)
+    add_sensitivity(analyses)
 
 
 def _similarity(arguments: Namespace, _: list[str]) -> None:

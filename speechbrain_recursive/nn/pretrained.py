@@ -108,15 +108,17 @@ class Pretrained:
         return kept(n_teacher, n_student, chosen)
 
     def _ranked(self, n_teacher, n_student):
-        path, folder = Path(self.source) / SENSITIVITY, self.source
-        advice = f"name those to keep, as --kept '[0, 1]', or run speechbrain-recursive analyze {folder}"
-        if self.path is None:
-            advice = "name those to keep, as --kept '[0, 1]'"
-        few = f"source: {folder} has {n_teacher} layers, this model {n_student}: {advice}"
+        """The layers that `analyze sensitivity` says to keep."""
+        few = f"source: {self.source} has {n_teacher} layers, this model {n_student}: name those to keep"
+        few += ", such as --kept '[0, 1]'"
+        if self.path is None or n_student > n_teacher:
+            raise UserError(few)
+        few += f", or run speechbrain-recursive analyze sensitivity {self.source}"
+        text = read_text(self.path.with_name(SENSITIVITY), few)
         try:
-            return json.loads(read_text(path, few))["kept"][str(n_student)]
-        except (KeyError, TypeError, json.JSONDecodeError):
-            raise UserError(f"{path} does not say which {n_student} layers to keep: {few}") from None
+            return json.loads(text)["kept"][str(n_student)]
+        except (KeyError, TypeError, ValueError):
+            raise UserError(few) from None
 
 
 def hub_weights(name: str, model: nn.Module, pieces: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -140,39 +142,48 @@ def hub_weights(name: str, model: nn.Module, pieces: Sequence[str]) -> dict[str,
     UserError
         If there is no such model, it cannot be read, or it is of another layout.
     """
+    folder, example = Path(name), "such as facebook/hubert-base-ls960"
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise UserError(f"source: {name} holds no finished run (model.ckpt) and no model (config.json)")
+    if not folder.is_dir() and name.count("/") != 1:
+        raise UserError(f"source: {name} is no folder, and no name of a Hugging Face model, {example}")
     transformers = import_transformers()
     ours = model.embed.config
     try:
         config = transformers.AutoConfig.from_pretrained(name)
-        _check_layout(config, ours)
+        _check_layout(name, config, ours)
         with_head = any(each.endswith("ForCTC") for each in config.architectures or ())
         kind = transformers.AutoModelForCTC if with_head else transformers.AutoModel
         theirs, report = kind.from_pretrained(name, output_loading_info=True)
         features = transformers.AutoFeatureExtractor.from_pretrained(name)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"source: {name} cannot be loaded: {one_line(error, 300)}") from error
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name) if with_head else None
+    except UserError:
+        raise
+    except Exception as error:  # whatever networks, hubs and damaged files raise
+        raise UserError(
+            f"source: {name} cannot be loaded: {one_line(error, 250)}; where there is no network, give "
+            "the folder of a copy with --source"
+        ) from error
     if missing := [key for key in report["missing_keys"] if not key.endswith("masked_spec_embed")]:
         raise UserError(f"source: {name} lacks {', '.join(sorted(missing)[:3])} ({len(missing)} in all)")
-    for what in ("do_normalize", "sampling_rate"):
-        here = {"do_normalize": model.embed.normalize, "sampling_rate": model.embed.sample_rate}[what]
-        if (there := getattr(features, what)) != here:
-            raise UserError(f"source: {name} has {what} {there}, this recipe {here}")
+    expected = {"do_normalize": model.embed.normalize, "sampling_rate": model.embed.sample_rate}
+    for key, here in expected.items():
+        if (there := getattr(features, key)) != here:
+            raise UserError(f"source: {name} has {key} {there}, this recipe {here}")
     weights = theirs.base_model.state_dict() if with_head else theirs.state_dict()
     weights = {_renamed(key): value for key, value in weights.items()}
     if not with_head:
         logger.info(f"{name} has no CTC head: all {len(pieces)} rows start from random weights")
         return weights
-    tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     return weights | _carried(model.heads["ctc"].linear, theirs.lm_head, tokenizer, pieces, name)
 
 
-def _check_layout(theirs, ours):
+def _check_layout(name, theirs, ours):
+    """Refuse another layout (UserError)."""
     for key in _LAYOUT:
-        there, here = getattr(theirs, key, None), getattr(ours, key)
-        if (list(there) if isinstance(there, tuple) else there) != (
-            list(here) if isinstance(here, tuple) else here
-        ):
-            raise UserError(f"{key} is {there} there and {here} in this recipe")
+        there, here = (json.dumps(getattr(config, key, None)) for config in (theirs, ours))
+        if there != here:  # as JSON, which knows no tuples
+            raise UserError(f"source: {name} has {key} {there}, this recipe {here}")
 
 
 def _renamed(key):

@@ -160,6 +160,34 @@ class Schedule:
             replace(block, loops=counts.get(block.name, block.loops)) for block in self.blocks
         )
 
+    def without(self, layer: int) -> "Schedule":
+        """Return the schedule with one layer left out, wherever it runs.
+
+        Arguments
+        ---------
+        layer : int
+            Index of the layer. The others keep theirs.
+
+        Returns
+        -------
+        Schedule
+
+        Raises
+        ------
+        ValueError
+            If the schedule does not have the layer, or has no other.
+
+        Example
+        -------
+        >>> str(latent(n_recurrent=2, loops=3, n_prelude=1, n_coda=0).without(1))
+        '0 | (2)x3'
+        """
+        left = [(block, [i for i in block.layers if i != layer]) for block in self.blocks]
+        found = Schedule(replace(block, layers=layers) for block, layers in left if layers)
+        if not found.blocks or len(found) == len(self):
+            raise ValueError(f"the schedule {self} cannot run without layer {layer}")
+        return found
+
     def ends(self, name: str, every: int = 1) -> tuple[int, ...]:
         """Return the indices of the steps that end a loop of a block.
 
