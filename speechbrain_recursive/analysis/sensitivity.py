@@ -56,7 +56,7 @@ def sensitivity_report(found: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             f"# Error rates of {found['model']} without each layer",
-            f"{found['split']}, {found['utterances']} utterances, schedule {found['schedule']}, greedy",
+            f"Greedy decoding of {found['split']}, schedule {found['schedule']}",
             markdown_table(["layer left out", f"{metric.upper()} % [95%]", "change"], lines),
             markdown_table(["layers", "kept"], [[n, ", ".join(map(str, of))] for n, of in kept.items()]),
             f"A model of {half} layers starts from the kept ones with",

@@ -12,9 +12,6 @@ def add_sensitivity(analyses: _SubParsersAction) -> None:
     )
     parser.add_argument("model", metavar="RESULTS", help="results folder")
     parser.add_argument("--split", help="the set to decode (default: the first dev set)")
-    parser.add_argument(
-        "--utterances", type=int, help="maximum number, evenly spaced (default: the whole set)"
-    )
     parser.add_argument("--loops", type=int, help="loop count (default: the one trained for)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--output_folder", metavar="FOLDER", help="default: the results folder")
@@ -27,8 +24,7 @@ def _sensitivity(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.files import write_whole
     from speechbrain_recursive.inference.sensitivity import sensitivity
 
-    options = arguments.split, arguments.utterances, arguments.loops, arguments.device
-    found = sensitivity(arguments.model, *options)
+    found = sensitivity(arguments.model, arguments.split, arguments.loops, arguments.device)
     folder, text = Path(arguments.output_folder or arguments.model), sensitivity_report(found)
     write_whole(folder / "sensitivity.png", error_without_layers(found))
     write_whole(folder / "sensitivity.md", f"{text}\n\n![Sensitivity](sensitivity.png)\n")

@@ -50,7 +50,7 @@ def ssl_parts(
     -------
     >>> from speechbrain_recursive.nn.encoder import RecursiveEncoder
     >>> from speechbrain_recursive.nn.schedule import unfold
-    >>> sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": [8] * 7}
+    >>> sizes = {"hidden_size": 16, "num_attention_heads": 2, "conv_dim": [8] * 7}
     >>> embed, layers = ssl_parts("hubert", num_hidden_layers=2, **sizes)
     >>> state = embed(*embed.features(torch.rand(1, 16000), torch.ones(1)))
     >>> encoder = RecursiveEncoder(layers, unfold(2, depth=5))

@@ -76,27 +76,10 @@ def test_the_layers_that_hurt_most_are_kept(found):
     assert found["schedule"] == "0 | (1-2)x3 | 3"
 
 
-def test_fewer_utterances_are_evenly_spaced(folder, found):
-    assert found["utterances"] == 24
-    some = sensitivity(folder, SPLIT, limit=3)
-    assert some["utterances"] == 3
-    assert sensitivity(folder, SPLIT, limit=100)["layers"] == found["layers"]
-
-
-def test_at_another_loop_count(folder, found):
-    assert sensitivity(folder, SPLIT, limit=3, loops=1)["schedule"] == "0 | (1-2)x1 | 3"
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"limit": 0}, "at least one utterance is needed, got 0"),
-        ({"loops": 0}, "loops must be at least 1"),
-    ],
-)
-def test_mistakes(folder, options, said):
-    with pytest.raises(UserError, match=said):
-        sensitivity(folder, **options)
+def test_at_another_loop_count(folder):
+    assert sensitivity(folder, "dev-clean", loops=1)["schedule"] == "0 | (1-2)x1 | 3"
+    with pytest.raises(UserError, match="loops must be at least 1"):
+        sensitivity(folder, loops=0)
 
 
 def test_a_single_layer_must_run(folder, tmp_path):

@@ -162,17 +162,9 @@ def test_fewer_layers_need_a_choice(run, wav2vec2):
     assert "has 4 layers, this model 5" in refusal(folder, build(5))
 
 
-@pytest.mark.parametrize(
-    ("kept", "said"),
-    [
-        ([0, 1, 2], "kept: [0, 1, 2] names 3 layers; the model has 2"),
-        ([0, 4], "kept: [0, 4] is to name layers from 0 to 3, in their order"),
-        ([3, 0], "kept: [3, 0] is to name layers from 0 to 3, in their order"),
-        ([1, 1], "kept: [1, 1] is to name layers from 0 to 3, in their order"),
-    ],
-)
-def test_layers_that_cannot_be_kept(run, kept, said):
-    assert said in refusal(run[0], build(2), kept=kept)
+def test_layers_that_cannot_be_kept(run):
+    said = refusal(run[0], build(2), kept=[3, 0])
+    assert said == f"source: {run[0]}: kept: [3, 0] is to name layers from 0 to 3, in their order"
 
 
 def test_what_cannot_be_loaded(wav2vec2, hubert, tmp_path, monkeypatch):
