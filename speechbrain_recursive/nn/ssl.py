@@ -92,9 +92,7 @@ def import_transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise UserError(
-            "wav2vec 2.0 and HuBERT need transformers: pip install 'speechbrain-recursive[ssl]'"
-        ) from error
+        raise UserError("wav2vec 2.0 and HuBERT need transformers: pip install transformers") from error
     return transformers
 
 

@@ -1,4 +1,4 @@
-"""wav2vec 2.0 and HuBERT of "Foldable": the models that its tables count, and the way to a smaller one."""
+"""wav2vec 2.0 and HuBERT of "Foldable": the models that its tables count, and the way to smaller ones."""
 
 import json
 from pathlib import Path
