@@ -1,4 +1,4 @@
-"""wav2vec 2.0 and HuBERT of "Foldable": the models that its tables count, and the way to smaller ones."""
+"""The models of "Foldable" with wav2vec 2.0 and HuBERT: what its tables count, and fewer layers."""
 
 import json
 from pathlib import Path
