@@ -48,10 +48,10 @@ def add(commands: _SubParsersAction) -> None:
     )
     alike.set_defaults(run=_similarity)
     add_bins(analyses)
+    add_sensitivity(analyses)
     add_cad(analyses)
     add_pca(analyses)
     add_probe(analyses)
-    add_sensitivity(analyses)
 
 
 def _similarity(arguments: Namespace, _: list[str]) -> None:

@@ -160,6 +160,28 @@ class Schedule:
             replace(block, loops=counts.get(block.name, block.loops)) for block in self.blocks
         )
 
+    def ends(self, name: str, every: int = 1) -> tuple[int, ...]:
+        """Return the indices of the steps that end a loop of a block.
+
+        Arguments
+        ---------
+        name : str
+            Name of the block.
+        every : int
+            Only loops ``every``, ``2 * every``... count.
+
+        Returns
+        -------
+        tuple of int
+        """
+        start = 0
+        for block in self.blocks:
+            if block.name == name:
+                loops = range(every, block.loops + 1, every)
+                return tuple(start + loop * len(block.layers) - 1 for loop in loops)
+            start += len(block)
+        raise ValueError(f"no block '{name}'; there is {', '.join(b.name for b in self.blocks)}")
+
     def without(self, layer: int) -> "Schedule":
         """Return the schedule with one layer left out, wherever it runs.
 
@@ -187,28 +209,6 @@ class Schedule:
         if not found.blocks or len(found) == len(self):
             raise ValueError(f"the schedule {self} cannot run without layer {layer}")
         return found
-
-    def ends(self, name: str, every: int = 1) -> tuple[int, ...]:
-        """Return the indices of the steps that end a loop of a block.
-
-        Arguments
-        ---------
-        name : str
-            Name of the block.
-        every : int
-            Only loops ``every``, ``2 * every``... count.
-
-        Returns
-        -------
-        tuple of int
-        """
-        start = 0
-        for block in self.blocks:
-            if block.name == name:
-                loops = range(every, block.loops + 1, every)
-                return tuple(start + loop * len(block.layers) - 1 for loop in loops)
-            start += len(block)
-        raise ValueError(f"no block '{name}'; there is {', '.join(b.name for b in self.blocks)}")
 
 
 def standard(n: int) -> Schedule:
