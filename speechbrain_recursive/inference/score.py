@@ -13,7 +13,7 @@ from speechbrain_recursive.data.pieces import Pieces
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.model import ASRModel
-from speechbrain_recursive.nn.request import Request, Run
+from speechbrain_recursive.nn.request import Request
 
 
 @torch.no_grad()
@@ -26,7 +26,7 @@ def error_of(
 ) -> dict[Depth, ErrorRate]:
     """Decode manifests greedily at several depths and count errors.
 
-    Frames are embedded once for all depths.
+    Features are computed once for all depths.
 
     Arguments
     ---------
@@ -50,16 +50,15 @@ def error_of(
     """
     units, device = hparams["corpus"].units, next(model.parameters()).device
     found = {depth: [] for depth in depths}
-    first, *others = found
-    ctc = Request(heads=["ctc"])
-    request = ctc | Request(runs={str(index): Run(depth, ctc) for index, depth in enumerate(others)})
+    request = Request(heads=["ctc"])
     dataset = make_dataset(manifests, tokenizer, model.sample_rate)
     loader = eval_loader(dataset, hparams["eval_batch_seconds"])
     for batch in Bar(loader, "Error rates"):
         batch = batch.to(device)
-        outputs = model(*batch.sig, depth=first, request=request)
-        for run, triples in zip([outputs, *outputs.runs.values()], found.values(), strict=True):
-            for row, ids in enumerate(greedy(run.log_probs, run.frames)):
+        features = model.embed.features(*batch.sig)
+        for depth, triples in found.items():
+            outputs = model.from_features(*features, depth=depth, request=request)
+            for row, ids in enumerate(greedy(outputs.log_probs, outputs.frames)):
                 text = "" if batch.unreadable[row] else tokenizer.decode(ids)
                 triples.append((batch.id[row], units(batch.wrd[row]), units(text)))
     return {depth: error_rate(triples) for depth, triples in found.items()}
