@@ -109,9 +109,11 @@ class Pretrained:
 
     def _ranked(self, n_teacher, n_student):
         """The layers that `analyze sensitivity` says to keep."""
-        few = f"source: {self.source} has {n_teacher} layers, this model {n_student}: name those to keep"
-        few += ", such as --kept '[0, 1]'"
-        if self.path is None or n_student > n_teacher:
+        few = f"source: {self.source} has {n_teacher} layers, this model {n_student}: "
+        if n_student > n_teacher:
+            raise UserError(f"{few}set --n_layers to {n_teacher} or less")
+        few += "name those to keep, such as --kept '[0, 1]'"
+        if self.path is None:
             raise UserError(few)
         few += f", or run speechbrain-recursive analyze sensitivity {self.source}"
         text = read_text(self.path.with_name(SENSITIVITY), few)

@@ -159,7 +159,7 @@ def test_fewer_layers_need_a_choice(run, wav2vec2):
     (folder / "sensitivity.json").write_text('{"kept": {"3": [0, 1, 3]}}')
     assert f"analyze sensitivity {folder}" in refusal(folder, build(2))
     assert "has 4 layers, this model 2: name those to keep" in refusal(wav2vec2[0], build(2))
-    assert "has 4 layers, this model 5" in refusal(folder, build(5))
+    assert "has 4 layers, this model 5: set --n_layers to 4 or less" in refusal(folder, build(5))
 
 
 def test_layers_that_cannot_be_kept(run):
