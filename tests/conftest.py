@@ -32,6 +32,8 @@ REDUCED = {
     "num_decoder_layers": 1,
     "tensorboard": False,
     "distillation_epochs": 1,
+    "conv_channels": 8,
+    "source": None,
 }
 LM = {"num_encoder_layers": 2, "d_model": 16, "nhead": 2, "d_ffn": 32}
 SPLITS = {

@@ -35,6 +35,7 @@ def serve(address):
     import speechbrain  # noqa: F401
     import torch._dynamo  # noqa: F401
     import torchaudio  # noqa: F401
+    from transformers import HubertModel, Wav2Vec2Model  # noqa: F401
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)

@@ -1,6 +1,7 @@
 """Plots of layers along logical steps, with a panel per model."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -76,6 +77,45 @@ def diagonality_by_step(
     figure.suptitle(title, fontsize=10)
     columns = min(len(handles), 3 * len(models))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    return png(figure)
+
+
+def error_without_layers(found: Mapping[str, Any]) -> bytes:
+    """Plot the error rates of a model with each of its layers left out, and its own.
+
+    Arguments
+    ---------
+    found : mapping
+        From :func:`speechbrain_recursive.inference.sensitivity.sensitivity`.
+
+    Returns
+    -------
+    bytes
+        A PNG image.
+
+    Example
+    -------
+    >>> row = {"wer": 9.0, "low": 8.0, "high": 10.0}
+    >>> layers = {"0": {**row, "wer": 40.0}, "1": row}
+    >>> about = {"model": "results/mini/1234", "split": "dev-clean", "metric": "wer"}
+    >>> error_without_layers({**about, "whole": row, "layers": layers})[1:4]
+    b'PNG'
+    """
+    metric, layers = found["metric"], list(found["layers"].values())
+    places = range(len(layers))
+    figure = Figure(figsize=(2.4 + 0.32 * len(layers), 3.8), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(places, [row[metric] for row in layers], color=COLORS[5], width=0.7)
+    axes.vlines(places, *([row[end] for row in layers] for end in ("low", "high")), color="0.3")
+    axes.axhline(found["whole"][metric], color=COLORS[1], label="all layers")
+    axes.set_xticks(places, list(found["layers"]), fontsize=8)
+    axes.set_xlabel("layer left out")
+    axes.set_ylabel(f"{metric.upper()} (%), line: 95% interval")
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(f"{found['model']}, {found['split']}", fontsize=9, loc="left")
+    figure.legend(loc="outside lower right", frameon=False)
     return png(figure)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from speechbrain_recursive.cli.compare import add_bins
 from speechbrain_recursive.cli.layers import add_cad, add_pca
 from speechbrain_recursive.cli.probe import add_probe
+from speechbrain_recursive.cli.sensitivity import add_sensitivity
 
 
 def add(commands: _SubParsersAction) -> None:
@@ -47,6 +48,7 @@ def add(commands: _SubParsersAction) -> None:
     )
     alike.set_defaults(run=_similarity)
     add_bins(analyses)
+    add_sensitivity(analyses)
     add_cad(analyses)
     add_pca(analyses)
     add_probe(analyses)

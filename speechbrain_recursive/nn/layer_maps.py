@@ -8,6 +8,8 @@ layer keeps its initial weights. YAML names a map with ``!name:``, and with the 
         n_phonetic: 7
 """
 
+from collections.abc import Sequence
+
 LayerMap = tuple[tuple[int, ...], ...]
 
 
@@ -99,6 +101,27 @@ def random(n_teacher: int, n_student: int) -> LayerMap:
     ((), ())
     """
     return ((),) * n_student
+
+
+def kept(n_teacher: int, n_student: int, layers: Sequence[int]) -> LayerMap:
+    """The layers that are named; the others are dropped.
+
+    Raises
+    ------
+    ValueError
+        If they are not as many as the student has, not in order, or not among the teacher's.
+
+    Example
+    -------
+    >>> kept(12, 3, layers=[0, 5, 11])
+    ((0,), (5,), (11,))
+    """
+    layers = list(layers)
+    if len(layers) != n_student:
+        raise ValueError(f"kept: {layers} names {len(layers)} layers; the model has {n_student}")
+    if layers != sorted({*layers} & {*range(n_teacher)}):
+        raise ValueError(f"kept: {layers} is to name layers from 0 to {n_teacher - 1}, in their order")
+    return tuple((layer,) for layer in layers)
 
 
 def _check(n_teacher, n_student):

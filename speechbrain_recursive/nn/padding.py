@@ -2,11 +2,13 @@
 
 SpeechBrain's convolutions read the padded frames of a batch: Conformer applies its padding mask only
 after the depthwise convolution, Branchformer applies none, and layers that pad by reflection mirror the
-padding instead of the end of the utterance. Recursion compounds these leaks.
+padding instead of the end of the utterance. Recursion compounds these leaks. The group norm of wav2vec
+2.0 averages over the padding.
 
-:func:`zero_padded_output` and :func:`reflect_own_end` attach a forward hook to such a layer, once. The
-hook is active inside the context manager :func:`padding`, which provides the number of real frames of
-each row. Parameters and state-dict keys stay the same, and without padding so does the output.
+:func:`zero_padded_output`, :func:`reflect_own_end` and :func:`own_statistics` attach a forward hook to
+such a layer, once. The hook is active inside the context manager :func:`padding`, which provides the
+number of real frames of each row. Parameters and state-dict keys stay the same, and without padding so
+does the output.
 """
 
 from collections.abc import Callable, Iterator
@@ -77,6 +79,35 @@ def reflect_own_end(conv: nn.Module) -> None:
     if _trim not in conv._forward_hooks.values():
         conv.register_forward_pre_hook(_extend)
         conv.register_forward_hook(_trim)
+
+
+def own_statistics(norm: nn.GroupNorm) -> None:
+    """Make a group norm over [B, C, T], with a group per channel, use each row's own frames alone.
+
+    Rows without padding have the stock output, to the bit.
+
+    Raises
+    ------
+    ValueError
+        If a group has several channels.
+    """
+    if norm.num_groups != norm.num_channels:
+        raise ValueError(f"exact padding needs a group per channel, not {norm.num_groups} groups")
+    if _normalize not in norm._forward_hooks.values():
+        norm.register_forward_hook(_normalize)
+
+
+def _normalize(norm, args, output):
+    """Normalize each row by the mean and the variance of its own frames."""
+    counts = _FRAMES.get()
+    if counts is None or counts[0] is None:
+        return None
+    x, frames = args[0].float(), counts[0][:, None, None]
+    pad = pad_mask(counts[0], x.shape[-1])[:, None]
+    centered = (x - x.masked_fill(pad, 0.0).sum(-1, keepdim=True) / frames).masked_fill(pad, 0.0)
+    scale = (centered.square().sum(-1, keepdim=True) / frames + norm.eps).rsqrt()
+    own = torch.addcmul(norm.bias[:, None], centered, scale * norm.weight[:, None])
+    return torch.where(frames == x.shape[-1], output, own.to(output.dtype))
 
 
 def _zero(module, args, output):

@@ -182,6 +182,34 @@ class Schedule:
             start += len(block)
         raise ValueError(f"no block '{name}'; there is {', '.join(b.name for b in self.blocks)}")
 
+    def without(self, layer: int) -> "Schedule":
+        """Return the schedule with one layer left out, wherever it runs.
+
+        Arguments
+        ---------
+        layer : int
+            Index of the layer. The others keep theirs.
+
+        Returns
+        -------
+        Schedule
+
+        Raises
+        ------
+        ValueError
+            If the schedule does not have the layer, or has no other.
+
+        Example
+        -------
+        >>> str(latent(n_recurrent=2, loops=3, n_prelude=1, n_coda=0).without(1))
+        '0 | (2)x3'
+        """
+        left = [(block, [i for i in block.layers if i != layer]) for block in self.blocks]
+        found = Schedule(replace(block, layers=layers) for block, layers in left if layers)
+        if not found.blocks or len(found) == len(self):
+            raise ValueError(f"the schedule {self} cannot run without layer {layer}")
+        return found
+
 
 def standard(n: int) -> Schedule:
     """Run layers 0 to n-1 once, as the plain encoder does."""

@@ -1,7 +1,7 @@
 """Starting from the weights of other models."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -51,8 +51,15 @@ class WarmStart:
         self.path = path if path.is_file() or path.suffix == ".ckpt" else path / "model.ckpt"
         self.layers = layers
 
-    def __call__(self, model: nn.Module) -> None:
+    def __call__(self, model: nn.Module, pieces: Sequence[str] = ()) -> None:
         """Load into a model.
+
+        Arguments
+        ---------
+        model : torch.nn.Module
+            The model.
+        pieces : sequence of str
+            Not used: a checkpoint's tokens are those of the model.
 
         Raises
         ------

@@ -218,17 +218,21 @@ def _build_unless_in_use(spec, path, manifests):
 
 
 def _warm_start(hparams, tokenizer):
-    """Start from the weights of another run, if its tokens are this run's."""
+    """Start from other weights; those of another run are refused if its tokens are not this run's."""
     start = hparams["warm_start"]
-    start = start if isinstance(start, WarmStart) else WarmStart(start)
-    path = start.path
+    start = start if callable(start) else WarmStart(start)
+    if start.path is not None:
+        _check_tokens(start.path, tokenizer)
+    start(hparams["model"], tokenizer.pieces)
+
+
+def _check_tokens(path, tokenizer):
     folders = path.resolve().parents[:3]  # model.ckpt, or save/CKPT+.../model.ckpt
     theirs = next((file for file in (up / "tokenizer.json" for up in folders) if file.is_file()), None)
     if theirs is None:
         logger.warning(f"warm_start: {path} has no tokenizer.json, so its tokens cannot be compared")
     else:
         check_tokens(theirs, tokenizer)
-    start(hparams["model"])
 
 
 def _keep_best(brain, path):

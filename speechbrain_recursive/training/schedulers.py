@@ -36,7 +36,7 @@ class WarmupCosine:
 
     def __init__(self, lr_initial, n_warmup_steps, total_steps, floor=0.02):
         if total_steps is None or total_steps <= 0:
-            raise ValueError(f"WarmupCosine needs the number of steps, not {total_steps}")
+            raise ValueError(f"{type(self).__name__} needs the number of steps, not {total_steps}")
         self.peak = lr_initial
         self.warmup = n_warmup_steps
         self.total = total_steps
@@ -68,7 +68,11 @@ class WarmupCosine:
         if step <= self.warmup:
             return self.peak * step / self.warmup
         progress = min(1.0, (step - self.warmup) / max(1, self.total - self.warmup))
-        return self.peak * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+        return self.peak * (self.floor + (1 - self.floor) * self.decay(progress))
+
+    def decay(self, progress):
+        """From 1 to 0, as the progress after the warm-up (float) goes from 0 to 1."""
+        return 0.5 * (1 + math.cos(math.pi * progress))
 
     @mark_as_saver
     def save(self, path):
@@ -80,3 +84,22 @@ class WarmupCosine:
         """Read the step count from a file."""
         del end_of_epoch
         self.n_steps = int(path.read_text())
+
+
+@register_checkpoint_hooks
+class LinearDecay(WarmupCosine):
+    """Linear warm-up to a peak, then linear decay to a fraction of it; see :class:`WarmupCosine`.
+
+    Example
+    -------
+    >>> schedule = LinearDecay(1.0, n_warmup_steps=2, total_steps=6)
+    >>> [schedule.at(step) for step in range(1, 7)]
+    [0.5, 1.0, 0.75, 0.5, 0.25, 0.0]
+    """
+
+    def __init__(self, lr_initial, n_warmup_steps, total_steps, floor=0.0):
+        super().__init__(lr_initial, n_warmup_steps, total_steps, floor)
+
+    def decay(self, progress):
+        """From 1 to 0, as the progress after the warm-up (float) goes from 0 to 1."""
+        return 1 - progress

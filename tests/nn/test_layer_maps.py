@@ -2,7 +2,7 @@
 
 import pytest
 
-from speechbrain_recursive.nn.layer_maps import first, random, shared_mean, stepwise, uniform
+from speechbrain_recursive.nn.layer_maps import first, kept, random, shared_mean, stepwise, uniform
 
 
 def equations(n_teacher, n_student, n_phonetic):
@@ -47,9 +47,24 @@ def test_the_others():
     assert shared_mean(18, 9)[2] == (2, 11)
     assert sorted(layer for layers in shared_mean(7, 3) for layer in layers) == list(range(7))
     assert random(4, 2) == ((), ())
+    assert kept(4, 2, layers=[1, 3]) == ((1,), (3,))
 
 
 @pytest.mark.parametrize("layers", [uniform, first, shared_mean])
 def test_a_student_with_more_layers_is_refused(layers):
     with pytest.raises(ValueError, match="9 layers cannot start from the 4 layers"):
         layers(4, 9)
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ([0, 1, 2], r"\[0, 1, 2\] names 3 layers; the model has 2"),
+        ([0, 4], r"\[0, 4\] is to name layers from 0 to 3, in their order"),
+        ([3, 0], r"\[3, 0\] is to name layers"),
+        ([1, 1], r"\[1, 1\] is to name layers"),
+    ],
+)
+def test_layers_that_cannot_be_kept(layers, said):
+    with pytest.raises(ValueError, match=f"kept: {said}"):
+        kept(4, 2, layers)

@@ -7,6 +7,7 @@ from speechbrain.nnet.CNN import Conv1d, Conv2d
 
 from speechbrain_recursive.nn.padding import (
     own_frames,
+    own_statistics,
     pad_mask,
     padding,
     reflect_own_end,
@@ -95,3 +96,28 @@ def test_refuses_padding_that_it_cannot_make_exact():
         reflect_own_end(Conv1d(4, 5, in_channels=6, padding="valid"))
     with pytest.raises(ValueError, match="reflection"):
         reflect_own_end(Conv1d(4, 5, in_channels=6, padding_mode="constant"))
+
+
+def test_a_group_norm_takes_the_statistics_of_own_frames():
+    torch.manual_seed(1)
+    norm, plain = torch.nn.GroupNorm(6, 6), torch.nn.GroupNorm(6, 6)
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    plain.load_state_dict(norm.state_dict())
+    own_statistics(norm)
+    own_statistics(norm)
+    assert len(norm._forward_hooks) == 1
+    x = rows().transpose(1, 2)
+    assert torch.equal(norm(x), plain(x))
+    with padding(FRAMES):
+        seen = norm(x)
+    for row, n in enumerate(FRAMES.tolist()):
+        own = plain(x[row : row + 1, :, :n]) if n > 1 else plain.bias[None, :, None]
+        torch.testing.assert_close(seen[row : row + 1, :, :n], own, atol=1e-5, rtol=1e-5)
+    assert torch.equal(seen[0], plain(x)[0])
+    assert seen.isfinite().all()
+
+
+def test_groups_of_several_channels_are_refused():
+    with pytest.raises(ValueError, match="a group per channel, not 3 groups"):
+        own_statistics(torch.nn.GroupNorm(3, 6))

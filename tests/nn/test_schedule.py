@@ -147,3 +147,24 @@ def test_errors_name_the_block(make, message):
 def test_needs_no_torch():
     code = "import sys, speechbrain_recursive.nn.schedule; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("schedule", "layer", "left"),
+    [
+        (standard(4), 2, "0-1,3"),
+        (cycle(3, 2), 0, "(1-2)x2"),
+        (unfold(3, 5), 0, "(1)x2 | (2)x1"),
+        (Schedule([Block("a", (0, 1)), Block("b", (1, 0))]), 1, "0 | 0"),
+    ],
+)
+def test_a_layer_is_left_out_wherever_it_runs(schedule, layer, left):
+    without = schedule.without(layer)
+    assert str(without) == left
+    assert [step.layer for step in without] == [s.layer for s in schedule if s.layer != layer]
+
+
+@pytest.mark.parametrize(("schedule", "layer"), [(cycle(1, 3), 0), (standard(2), 2)])
+def test_what_cannot_be_left_out(schedule, layer):
+    with pytest.raises(ValueError, match=f"cannot run without layer {layer}"):
+        schedule.without(layer)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from speechbrain_recursive.training.checkpoints import AtomicCheckpointer
-from speechbrain_recursive.training.schedulers import WarmupCosine
+from speechbrain_recursive.training.schedulers import LinearDecay, WarmupCosine
 
 
 @pytest.fixture
@@ -48,3 +48,13 @@ def test_it_goes_on_from_a_checkpoint(optimizer, tmp_path):
     AtomicCheckpointer(tmp_path, {"lr": schedule}).save_checkpoint()
     AtomicCheckpointer(tmp_path, {"lr": other}).recover_if_possible()
     assert other(optimizer)[1] == schedule(optimizer)[1] == schedule.at(4)
+
+
+def test_linear_decay_ends_at_zero_and_resumes(optimizer, tmp_path):
+    schedule, other = (LinearDecay(2.0, n_warmup_steps=0, total_steps=8) for _ in range(2))
+    rates = [schedule(optimizer)[1] for _ in range(8)]
+    assert rates == pytest.approx([1.75, 1.5, 1.25, 1.0, 0.75, 0.5, 0.25, 0.0])
+    assert schedule.at(9) == 0.0
+    AtomicCheckpointer(tmp_path, {"lr": schedule}).save_checkpoint()
+    AtomicCheckpointer(tmp_path, {"lr": other}).recover_if_possible()
+    assert other.n_steps == 8
