@@ -6,7 +6,7 @@ depths without loading a model.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import islice
 from typing import NamedTuple
 
 
@@ -160,6 +160,66 @@ class Schedule:
             replace(block, loops=counts.get(block.name, block.loops)) for block in self.blocks
         )
 
+    def paths(self, depth: int) -> list["Schedule"]:
+        """List the legal paths of a logical depth (Foldable, section 3.1).
+
+        In each of them, every block that recurs makes k or k + 1 loops, with one k for all. Blocks that
+        come first make more loops in the paths that come first.
+
+        Arguments
+        ---------
+        depth : int
+            Layer applications in all.
+
+        Returns
+        -------
+        list of Schedule
+            At least one.
+
+        Raises
+        ------
+        ValueError
+            If no path has this depth.
+
+        Example
+        -------
+        >>> [str(path) for path in bicycle(3, 3, 1, 1).paths(8)]
+        ['0 | (1-2)x2 | (3-4)x1 | 5', '0 | (1-2)x1 | (3-4)x2 | 5']
+        """
+        loops, longer = self._split(depth)
+        return [self._path(loops, blocks) for blocks in longer]
+
+    def with_depth(self, depth: int) -> "Schedule":
+        """Return the first of :meth:`paths`."""
+        loops, longer = self._split(depth)
+        return self._path(loops, next(longer))
+
+    def _split(self, depth):
+        """Loops that all blocks make that recur, and the selections of those that make one more."""
+        seed = self.with_loops(1)
+        free = [block for block in seed.blocks if block.recurs]
+        shortest, width = len(seed), sum(map(len, free))
+
+        def split(depth):
+            more, rest = divmod(depth - shortest, width) if free else (0, depth - shortest)
+            return 1 + more, _adding_up(free, rest)
+
+        def exists(depth):
+            return depth >= shortest and next(split(depth)[1], None) is not None
+
+        if not exists(_count("depth", depth)):
+            start = max(depth + 1, shortest)
+            below, above = range(depth - 1, shortest - 1, -1), range(start, start + width + 1)
+            near = [str(each) for side in (below, above) for each in islice(filter(exists, side), 1)]
+            raise ValueError(
+                f"no path of the schedule {seed} has depth {depth}; the nearest: {', '.join(near)}"
+            )
+        return split(depth)
+
+    def _path(self, loops, longer):
+        """All recurrent blocks at one count, and some of them at one more."""
+        return self.with_loops(loops, **{block.name: loops + 1 for block in longer})
+
     def ends(self, name: str, every: int = 1) -> tuple[int, ...]:
         """Return the indices of the steps that end a loop of a block.
 
@@ -288,49 +348,53 @@ def unfold(
     Raises
     ------
     ValueError
-        If ``depth`` cannot be reached, or the path has a wrong layer or a wrong number of layers.
+        If ``depth`` cannot be reached, or the path is not one of :func:`unfold_paths`.
 
     Example
     -------
     >>> str(unfold(4, 6, path=(0, 3)))
     '(0)x2 | (1)x1 | (2)x1 | (3)x2'
     """
-    free, loops, extra = _unfolding(n, depth, unfoldable)
-    path = tuple(free[:extra] if path is None else path)
-    for layer in path:
-        if layer not in free or path.count(layer) > 1:
-            raise ValueError(f"unfold path {path}: block 'layer{layer}' cannot take one more pass")
-    if len(path) != extra:
-        raise ValueError(f"unfold path {path} names {len(path)} layers; depth {depth} needs {extra}")
-    return Schedule(
-        Block(f"layer{i}", (i,), loops + (i in path), recurs=True)
-        if i in free
-        else Block(f"layer{i}", (i,))
-        for i in range(n)
-    )
+    seed = _seed(n, unfoldable)
+    loops, longer = seed._split(depth)
+    if path is None:
+        return seed._path(loops, next(longer))
+    blocks = [seed.blocks[layer] for layer in sorted(path) if layer in range(n)]
+    if len(blocks) < len(path) or tuple(blocks) not in longer:
+        raise ValueError(f"unfold path {tuple(path)} of {seed} does not lead to depth {depth}")
+    return seed._path(loops, blocks)
 
 
 def unfold_paths(n: int, depth: int, unfoldable: Sequence[int] | None = None) -> list[tuple[int, ...]]:
-    """List all paths that :func:`unfold` allows.
+    """List all paths that :func:`unfold` allows, in lexicographic order.
 
     Example
     -------
     >>> len(unfold_paths(6, 8))
     15
     """
-    free, _, extra = _unfolding(n, depth, unfoldable)
-    return list(combinations(free, extra))
+    _, longer = _seed(n, unfoldable)._split(depth)
+    return [tuple(block.layers[0] for block in blocks) for blocks in longer]
 
 
-def _unfolding(n, depth, unfoldable):
-    free = sorted(range(_count("n", n)) if unfoldable is None else set(unfoldable))
+def _seed(n, unfoldable):
+    """Each layer a block of its own, once."""
+    free = range(_count("n", n)) if unfoldable is None else unfoldable
     for layer in free:
         if layer not in range(n):
             raise ValueError(f"unfoldable block 'layer{layer}' is not among the {n} layers")
-    if depth < n or (depth > n and not free):
-        raise ValueError(f"{n} layers, {len(free)} unfoldable, do not unfold to depth {depth}")
-    loops, extra = divmod(depth - (n - len(free)), len(free)) if free else (1, 0)
-    return free, loops, extra
+    return Schedule(Block(f"layer{i}", (i,), recurs=i in free) for i in range(n))
+
+
+def _adding_up(blocks, total):
+    """The selections of blocks whose lengths add up to a total, in lexicographic order."""
+    if not total:
+        yield ()
+    elif total <= sum(len(block) for block in blocks):
+        for index, block in enumerate(blocks):
+            if len(block) <= total:
+                for rest in _adding_up(blocks[index + 1 :], total - len(block)):
+                    yield (block, *rest)
 
 
 def _count(name, value, least=1):

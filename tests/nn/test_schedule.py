@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 
@@ -110,6 +111,67 @@ def test_unfold_paths():
     assert unfold(6, 8) == unfold(6, 8, path=(0, 1))
     assert unfold_paths(8, 12, unfoldable=(4, 5, 6, 7)) == [()]
     assert len(unfold_paths(8, 10, unfoldable=(4, 5, 6, 7))) == 6
+    assert len(unfold_paths(4, 10)) == 6
+    assert unfold(4, 6, path=(3, 0)) == unfold(4, 6, path=(0, 3))
+
+
+def by_trying(schedule, depth):
+    """Every assignment of loop counts, without the illegal and those of another depth."""
+    names = list(schedule.loops)
+    found = []
+    for counts in product(range(1, depth + 1), repeat=len(names)):
+        path = schedule.with_loops(**dict(zip(names, counts, strict=True)))
+        if max(counts) - min(counts) <= 1 and len(path) == depth:
+            found.append(path)
+    return found
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        latent(2, 3, 1, 1),
+        bicycle(3, 3, 2, 1),
+        bicycle(2, 4, 2, 3),
+        sequence(3, 2),
+        unfold(4, 7),
+        unfold(5, 7, unfoldable=(1, 4)),
+        Schedule(Block(str(n), range(n), recurs=True) for n in (3, 1, 2)),
+    ],
+    ids=str,
+)
+def test_paths_of_a_depth_are_all_that_are_legal(schedule):
+    seed = len(schedule.with_loops(1))
+    for depth in range(1, 12):
+        expected = by_trying(schedule, depth)
+        if not expected:
+            with pytest.raises(ValueError, match=f"has depth {depth}; the nearest: ") as error:
+                schedule.paths(depth)
+            near = [int(each) for each in str(error.value).rpartition(": ")[2].split(", ")]
+            reached = [d for d in range(1, 30) if by_trying(schedule, d)] if depth >= seed else [seed]
+            below, above = [d for d in reached if d < depth], [d for d in reached if d > depth]
+            assert near == below[-1:] + above[:1]
+            continue
+        paths = schedule.paths(depth)
+        assert len(paths) == len(expected) == len(set(paths))
+        assert set(paths) == set(expected)
+        assert paths[0] == schedule.with_depth(depth)
+    assert schedule.paths(seed) == [schedule.with_loops(1)]
+
+
+def test_the_default_path_is_that_of_unfold():
+    assert unfold(6, 12).with_depth(8) == unfold(6, 8)
+    assert unfold(6, 6).with_depth(20) == unfold(6, 20)
+    assert unfold(8, 12, unfoldable=range(4, 8)).with_depth(10) == unfold(8, 10, unfoldable=range(4, 8))
+    assert [len(unfold(6, 12).paths(depth)) for depth in range(6, 13)] == [1, 6, 15, 20, 15, 6, 1]
+    assert [len(unfold(4, 12).paths(depth)) for depth in (4, 6, 8, 10, 12)] == [1, 6, 1, 6, 1]
+    assert [len(unfold(8, 12, range(4, 8)).paths(depth)) for depth in (8, 10, 12)] == [1, 6, 1]
+
+
+def test_a_plain_schedule_has_one_depth():
+    assert standard(3).paths(3) == [standard(3)]
+    for depth in (2, 4):
+        with pytest.raises(ValueError, match=f"the schedule 0-2 has depth {depth}; the nearest: 3$"):
+            standard(3).paths(depth)
 
 
 @pytest.mark.parametrize(
@@ -131,12 +193,13 @@ def test_unfold_paths():
         (lambda: latent(0, 2, 1, 1), "n_recurrent"),
         (lambda: head_tail(2, 2), "n must be a whole number of at least 3"),
         (lambda: bicycle(1, 3, 2, 2), "n_phonetic"),
-        (lambda: unfold(4, 6, path=(0, 4)), "block 'layer4'"),
-        (lambda: unfold(4, 6, path=(0, 0)), "block 'layer0'"),
-        (lambda: unfold(4, 6, path=(0,)), "needs 2"),
+        (lambda: unfold(4, 6, path=(0, 4)), r"path \(0, 4\) of .* does not lead to depth 6"),
+        (lambda: unfold(4, 6, path=(0, 0)), r"path \(0, 0\)"),
+        (lambda: unfold(4, 6, path=(0,)), r"path \(0,\)"),
         (lambda: unfold(4, 6, unfoldable=(3, 4)), "block 'layer4'"),
-        (lambda: unfold(4, 3), "do not unfold to depth 3"),
-        (lambda: unfold(4, 5, unfoldable=()), "0 unfoldable"),
+        (lambda: unfold(4, 3), "has depth 3; the nearest: 4$"),
+        (lambda: unfold(4, 5, unfoldable=()), "has depth 5; the nearest: 4$"),
+        (lambda: unfold(4, 6).paths("6"), "depth must be a whole number"),
     ],
 )
 def test_errors_name_the_block(make, message):
