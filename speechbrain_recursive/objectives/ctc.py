@@ -7,6 +7,7 @@ from speechbrain.utils.logger import get_logger
 
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.request import Outputs, Request
+from speechbrain_recursive.objectives.divergence import summed
 from speechbrain_recursive.objectives.lengths import average, token_counts
 from speechbrain_recursive.objectives.objective import Objective
 
@@ -76,6 +77,11 @@ class CTC(Objective):
             zero_infinity=True,
         )
         return average(losses, counts, self.reduction)
+
+    def divergence(self, student: Outputs, teacher: Outputs, batch: Any) -> dict[str, torch.Tensor]:
+        """Of the posteriors, over frames; see :meth:`Objective.divergence`."""
+        losses = summed(student.log_probs, teacher.log_probs.detach(), student.frames)
+        return {"ctc": average(losses, token_counts(batch.tokens), self.reduction)}
 
     def _count_impossible(self, frames, batch):
         """Count utterances whose tokens, with a blank between equal neighbors, need more frames."""

@@ -9,6 +9,7 @@ from torch import nn
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.request import Outputs, Request
+from speechbrain_recursive.objectives.divergence import divergence
 from speechbrain_recursive.objectives.objective import Objective
 
 
@@ -63,8 +64,8 @@ class PosteriorDistillation(Objective):
             torch.log_softmax(log_probs.float() / self.temperature, dim=-1)
             for log_probs in (student, teacher)
         )
-        divergence = nn.functional.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
-        return {"kd": self.temperature**2 * divergence[_real(outputs)].mean()}
+        each = divergence(student, teacher)[_real(outputs)]
+        return {"kd": self.temperature**2 * each.mean()}
 
 
 class FeatureDistillation(Objective):

@@ -73,9 +73,17 @@ class Joint(Objective):
         UserError
             If two objectives use one name, or if names and weights do not match.
         """
+        return self._weigh(objective(outputs, batch) for objective in self.objectives)
+
+    def divergence(self, student: Outputs, teacher: Outputs, batch: Any) -> dict[str, torch.Tensor]:
+        """Divergences of all objectives and, as "loss", their sum, weighted as the losses are."""
+        return self._weigh(each.divergence(student, teacher, batch) for each in self.objectives)
+
+    def _weigh(self, losses):
+        """Losses of all objectives by name, and their weighted sum."""
         parts = {}
-        for objective in self.objectives:
-            for name, value in objective(outputs, batch).items():
+        for of_one in losses:
+            for name, value in of_one.items():
                 if name in parts:
                     raise UserError(f"objectives: two of them are called {name}")
                 parts[name] = value

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.request import Outputs, Request
 
@@ -50,6 +51,31 @@ class Objective(nn.Module):
             Scalars by name.
         """
         raise TypeError(f"{type(self).__name__} computes no loss")
+
+    def divergence(self, student: Outputs, teacher: Outputs, batch: Any) -> dict[str, torch.Tensor]:
+        """Compute Kullback-Leibler divergences between two runs of a step.
+
+        They are of the distributions that the losses are computed from, summed over an utterance and
+        averaged over the batch as these losses are, without padding.
+
+        Arguments
+        ---------
+        student, teacher : Outputs
+            Of the same batch. The teacher gets no gradient.
+        batch : PaddedBatch
+            The targets.
+
+        Returns
+        -------
+        dict of str to torch.Tensor
+            KL(teacher || student) by the name of the loss.
+
+        Raises
+        ------
+        UserError
+            If the objective has no such distributions.
+        """
+        raise UserError(f"{type(self).__name__} compares no distributions of two runs")
 
     def start_epoch(self, epoch: int) -> None:
         """Prepare for an epoch, counted from 1; called before every epoch and after a resume."""

@@ -8,6 +8,7 @@ from speechbrain.nnet.losses import kldiv_loss
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.request import Outputs, Request
+from speechbrain_recursive.objectives.divergence import summed
 from speechbrain_recursive.objectives.lengths import average, token_counts
 from speechbrain_recursive.objectives.objective import Objective
 
@@ -79,4 +80,10 @@ class Seq2Seq(Objective):
             reduction="none",
         )
         losses = losses.reshape(len(tokens), -1).sum(1)
+        return {"seq2seq": average(losses, counts, self.reduction)}
+
+    def divergence(self, student: Outputs, teacher: Outputs, batch: Any) -> dict[str, torch.Tensor]:
+        """Of the decoder's posteriors, over tokens and <eos>; see :meth:`Objective.divergence`."""
+        counts = token_counts(batch.tokens_eos)
+        losses = summed(student.decoded, teacher.decoded.detach(), counts)
         return {"seq2seq": average(losses, counts, self.reduction)}

@@ -66,3 +66,7 @@ class Stages(Objective):
     def forward(self, outputs: Outputs, batch: Any) -> dict[str, torch.Tensor]:
         """Compute the losses of the present stage."""
         return self.objectives[self.stage](outputs, batch)
+
+    def divergence(self, student: Outputs, teacher: Outputs, batch: Any) -> dict[str, torch.Tensor]:
+        """Compute those of the present stage."""
+        return self.objectives[self.stage].divergence(student, teacher, batch)
