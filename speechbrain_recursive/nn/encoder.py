@@ -11,6 +11,7 @@ from speechbrain_recursive.nn.backprop import Backprop
 from speechbrain_recursive.nn.block import Rows, Trace, Watch, leave_block, run_block
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.hooks import Hook
+from speechbrain_recursive.nn.layer_dropout import LayerDropout, Numbers
 from speechbrain_recursive.nn.schedule import Schedule
 from speechbrain_recursive.nn.state import State
 from speechbrain_recursive.nn.streaming import Streaming
@@ -36,6 +37,9 @@ class RecursiveEncoder(Streaming, nn.Module):
         Recompute each loop's activations in the backward pass instead of keeping them.
     grad_loops : int, optional
         Back-propagate through the last so many loops of each recurrent block.
+    layer_dropout : LayerDropout, optional
+        Which steps training skips; by default, each run skips each step with the stock encoder's
+        ``layerdrop_prob``.
 
     Raises
     ------
@@ -62,6 +66,7 @@ class RecursiveEncoder(Streaming, nn.Module):
         hooks: Mapping[str, Sequence[Hook]] | None = None,
         recompute: bool = False,
         grad_loops: int | None = None,
+        layer_dropout: LayerDropout | None = None,
     ):
         super().__init__()
         n, there = schedule.n_layers, len(encoder.layers)
@@ -69,7 +74,8 @@ class RecursiveEncoder(Streaming, nn.Module):
             raise ValueError(f"the schedule {schedule} names {n} layers, the encoder has {there}")
         self.layers = encoder.layers
         self.norm = encoder.norm
-        self.layerdrop_prob = encoder.layerdrop_prob
+        stock = LayerDropout(encoder.layerdrop_prob, rising=False, shared=False)
+        self.layer_dropout = layer_dropout or stock
         self.output_hidden_states = encoder.output_hidden_states
         self.adapter = adapter_for(encoder)
         for layer in self.layers:
@@ -161,6 +167,7 @@ class RecursiveEncoder(Streaming, nn.Module):
         taps: Iterable[int] = (),
         exits: Iterable[Depth] = (),
         attention: Iterable[int] = (),
+        numbers: Numbers | None = None,
     ) -> Trace:
         """Run a depth on a state.
 
@@ -178,6 +185,8 @@ class RecursiveEncoder(Streaming, nn.Module):
             there and then leaves the block and runs the rest, as a run of that depth would.
         attention : iterable of int
             Indices of steps to keep the attention weights of.
+        numbers : dict, optional
+            What other runs of this forward pass have drawn for layer dropout; exits share their run's.
 
         Returns
         -------
@@ -199,7 +208,8 @@ class RecursiveEncoder(Streaming, nn.Module):
         if self.training:
             self.check_training(depth, exits)
         stops = {exit: depth.exit(exit) for exit in exits if exit != depth}
-        drop = self._draw(depth.schedule)
+        numbers = {} if numbers is None else numbers
+        drop = self.layer_dropout.skipped(depth.schedule, numbers) if self.training else frozenset()
         watch = Watch(frozenset(taps), frozenset(attention), frozenset(stops.values()), drop)
         trace = self.run_blocks(self.adapter.enter(state), depth, watch)
         for exit in exits:
@@ -276,10 +286,3 @@ class RecursiveEncoder(Streaming, nn.Module):
     def hooks_of(self, block: str) -> list[Hook]:
         """What acts on a block, in order."""
         return [hook for name in ("*", block) if name in self.hooks for hook in self.hooks[name]]
-
-    def _draw(self, schedule):
-        """Indices of the steps that layer dropout skips, drawn once for a run and its exits."""
-        if not self.training or self.layerdrop_prob == 0.0:
-            return frozenset()
-        kept = torch.rand(len(schedule)) > self.layerdrop_prob
-        return frozenset(torch.nonzero(~kept).flatten().tolist())

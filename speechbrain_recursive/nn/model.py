@@ -10,6 +10,7 @@ from torch import nn
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
+from speechbrain_recursive.nn.layer_dropout import Numbers
 from speechbrain_recursive.nn.request import Outputs, Request, Run
 from speechbrain_recursive.nn.schedule import Schedule
 from speechbrain_recursive.nn.state import State
@@ -150,9 +151,10 @@ class ASRModel(nn.Module):
         state = self.embed(features, frames, dynchunktrain_config).remember(**(targets or {}))
         if "ctc" in self.heads:
             state = replace(state, readout=self._readout)
-        outputs = self._run(state, self.depth() if depth is None else depth, request)
+        numbers = {}  # of layer dropout, for all runs of this step
+        outputs = self._run(state, self.depth() if depth is None else depth, request, numbers)
         for name, run in request.runs.items():
-            outputs.runs[name] = self._run(state, run.depth, run.request)
+            outputs.runs[name] = self._run(state, run.depth, run.request, numbers)
         outputs.features = features, frames
         return outputs
 
@@ -165,8 +167,9 @@ class ASRModel(nn.Module):
         """Compile the encoder's layers, see :meth:`RecursiveEncoder.compile_layers`."""
         self.encoder.compile_layers()
 
-    def _run(self, state: State, depth: Depth, request: Request) -> Outputs:
-        trace = self.encoder.run(state, depth, request.taps, request.exits, request.attention)
+    def _run(self, state: State, depth: Depth, request: Request, numbers: Numbers) -> Outputs:
+        kept = request.taps, request.exits, request.attention
+        trace = self.encoder.run(state, depth, *kept, numbers)
         last = request.exits.get(depth, Request())  # an exit at full depth is the run itself
         outputs = self._finish(trace.state, depth, request.heads | last.heads)
         outputs.taps, outputs.attention = trace.taps, trace.attention

@@ -19,6 +19,7 @@ from speechbrain_recursive.nn.embed import FilterbankEmbedding
 from speechbrain_recursive.nn.encoder import RecursiveEncoder
 from speechbrain_recursive.nn.heads import CTCHead, Seq2SeqHead
 from speechbrain_recursive.nn.hooks import Hook
+from speechbrain_recursive.nn.layer_dropout import LayerDropout
 from speechbrain_recursive.nn.layers import stock_layers
 from speechbrain_recursive.nn.loops import Proportional
 from speechbrain_recursive.nn.model import ASRModel
@@ -444,14 +445,39 @@ class TestWhatIsAsked:
         assert torch.equal(out.runs["other"].exits[inner].log_probs, alone.log_probs)
         assert torch.equal(out.log_probs, self.run(model).log_probs)
 
-    def test_each_run_has_a_layer_dropout_of_its_own(self, monkeypatch):
+    @pytest.mark.parametrize(("shared", "expected"), [(True, [(5,), (2,)]), (False, [(5,), (7,)])])
+    def test_runs_share_the_numbers_of_layer_dropout(self, monkeypatch, shared, expected):
         model, draws, rand = build("transformer").train(), [], torch.rand
-        model.encoder.layerdrop_prob = 0.5
+        model.encoder.layer_dropout = LayerDropout(0.5, shared=shared)
         monkeypatch.setattr(torch, "rand", lambda *size, **kw: draws.append(size) or rand(*size, **kw))
         exit = model.depth().stop("recurrent", 1)
         wanted = Request(["ctc"], exits={exit: Request(["ctc"])})
-        self.run(model, wanted | Request(runs={"deep": Run(model.depth(5), wanted)}), model.depth())
-        assert draws == [(5,), (7,)]
+        request = wanted | Request(runs={"deep": Run(model.depth(5), wanted)})
+        for _ in range(2):
+            self.run(model, request, model.depth())
+        assert draws == 2 * expected, "another forward pass draws other numbers"
+
+    def test_runs_skip_the_same_passes(self):
+        """A constant rate: what the seed skips is what the deep run skips in its first pass."""
+        model = build("transformer", schedule=unfold(3, 5)).eval()
+        model.encoder.training = True
+        model.encoder.layer_dropout = LayerDropout(0.5, rising=False)
+        applied = []
+        for index, layer in enumerate(model.encoder.layers):
+            layer.register_forward_hook(lambda *_, index=index: applied.append(index))
+        request = Request(["ctc"], runs={"seed": Run(model.depth(1), Request(["ctc"]))})
+        signals = padded(utterances())
+        passes, seen = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)], set()
+        for number in range(12):
+            torch.manual_seed(number)
+            kept = [each for each, drawn in zip(passes, torch.rand(5), strict=True) if drawn > 0.5]
+            torch.manual_seed(number)
+            applied.clear()
+            model(*signals, request=request)
+            first = [layer for layer, loop in kept if loop == 0]
+            assert applied == [layer for layer, _ in kept] + first
+            seen.add(tuple(applied))
+        assert len(seen) > 5
 
     def test_a_run_may_not_exit_where_it_does_not_pass(self, model):
         with pytest.raises(ValueError, match="is not an exit of"):
