@@ -5,8 +5,9 @@ and a row of a report are all a :class:`Depth`. Like the schedule it is a frozen
 imports no torch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from string import digits
 from typing import Any
 
 from speechbrain_recursive.nn.schedule import Schedule
@@ -89,7 +90,7 @@ class Depth:
             counts[name] = f"{low}-{high}" if low < high else str(high)
         if len(counts) == 1:
             return next(iter(counts.values()))
-        looped = ", ".join(f"{name} x{count}" for name, count in counts.items() if count != "1")
+        looped = ", ".join(_joined((name, count) for name, count in counts.items() if count != "1"))
         return f"{len(self)} ({looped})" if looped else str(len(self))
 
     @property
@@ -131,6 +132,46 @@ class Depth:
             if 1 <= loops < ours[block] and self.stop(block, loops) == other:
                 return block, loops
         raise ValueError(f"{other.schedule} is not an exit of {self.schedule}")
+
+
+def labels(depths: Iterable[Depth]) -> dict[Depth, str]:
+    """Name several depths so that no two have one name.
+
+    Arguments
+    ---------
+    depths : iterable of Depth
+        Each is counted once. Where an earlier one has the same text, the schedule is added.
+
+    Returns
+    -------
+    dict of Depth to str
+
+    Example
+    -------
+    >>> from speechbrain_recursive.nn.schedule import cycle, unfold
+    >>> list(labels([Depth(cycle(4, 2)), Depth(cycle(2, 2)), Depth(unfold(4, 7))]).values())
+    ['2', '2: (0-1)x2', '7 (layer0-2 x2)']
+    """
+    found = {}
+    for depth in depths:
+        name = str(depth)
+        taken = any(name == other for each, other in found.items() if each != depth)
+        found[depth] = f"{name}: {depth.schedule}" if taken else name
+    return found
+
+
+def _joined(counts):
+    """Blocks with their counts; those numbered in a row that have the same count are one."""
+    runs = []
+    for name, count in counts:
+        stem = name.rstrip(digits)
+        number = int(name[len(stem) :] or -1)
+        if runs and number > 0 and runs[-1][1:] == (stem, number - 1, count):
+            first = runs.pop()[0].partition("-")[0]
+            runs.append((f"{first}-{number}", stem, number, count))
+        else:
+            runs.append((name, stem, number, count))
+    return [f"{text} x{count}" for text, *_, count in runs]
 
 
 def _by_row(block, count):

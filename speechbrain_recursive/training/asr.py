@@ -21,7 +21,7 @@ from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.decoding.decoder import Decoder, Setting
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
-from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.depth import Depth, labels
 from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
 from speechbrain_recursive.training.evaluation import Evaluation, Point, durations, evaluate, requests_of
@@ -42,6 +42,9 @@ class ASR(Task):
     eval_loops : list, optional
         Depths to report besides the trained one: loop counts, mappings from block to loop count, or
         schedules; see :meth:`Depth.of`.
+    eval_depths : list of int, optional
+        Logical depths to report besides the trained one, each by its first path; see
+        :meth:`~speechbrain_recursive.nn.schedule.Schedule.paths`.
     loop_policy : LoopPolicy, optional
         The schedule as it is by default.
     teachers : mapping of str to Teacher, optional
@@ -59,12 +62,14 @@ class ASR(Task):
     Raises
     ------
     UserError
-        If there is no decoder of the name ``dev_decoder``, or ``eval_loops`` is not a list.
+        If there is no decoder of the name ``dev_decoder``, or ``eval_loops`` or ``eval_depths``
+        is not a list.
     """
 
     decoders: Mapping[str, Decoder]
     dev_decoder: str
     eval_loops: Sequence[Any] = ()
+    eval_depths: Sequence[int] = ()
     loop_policy: LoopPolicy | None = None
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
     wav_augment: Callable | None = None
@@ -75,8 +80,9 @@ class ASR(Task):
     def __post_init__(self):
         if self.dev_decoder not in self.decoders:
             raise UserError(f"dev_decoder: {self.dev_decoder} is none of {', '.join(self.decoders)}")
-        if not isinstance(self.eval_loops, (list, tuple)):
-            raise UserError(f"eval_loops is a list, such as [3, 5], not {self.eval_loops!r}")
+        for name, given in (("eval_loops", self.eval_loops), ("eval_depths", self.eval_depths)):
+            if not isinstance(given, (list, tuple)):
+                raise UserError(f"{name} is a list, such as [3, 5], not {given!r}")
         self.policy = self.loop_policy or LoopPolicy()
 
     def limits(self, hparams):
@@ -150,9 +156,11 @@ class ASR(Task):
     def report(self, loaders, command, diverged=None):
         """Decode test sets at every depth and write the report; see :class:`Task`."""
         model, schedule = self.model.eval(), self.model.schedule
+        asked = [*self._depths("eval_loops"), *self._depths("eval_depths")]
+        names = labels([Depth(schedule), *asked])
         points = {
-            str(depth): Point(depth, lambda _, depth=depth: depth, False, self._supervises(depth))
-            for depth in map(model.depth, self.eval_loops)
+            names[depth]: Point(depth, lambda _, depth=depth: depth, False, self._supervises(depth))
+            for depth in asked
         }
         of_batch = partial(self.policy.at_inference, schedule)
         points[self.policy.label(schedule)] = Point(Depth(schedule), of_batch, True, True)
@@ -200,22 +208,20 @@ class ASR(Task):
 
     @torch.no_grad()
     def _try_model(self):
-        """Run a second of silence as training does, and at the deepest depth as the report does."""
+        """Run a second of silence as training does, and at the deepest depths as the report does."""
         model, schedule = self.model.eval(), self.model.schedule
         second = torch.ones(1, device=self.brain.device)
         silence = torch.zeros(1, model.sample_rate, device=self.brain.device)
         tokens = torch.ones_like(silence[:, :2], dtype=torch.long)
         targets = {} if self.tokenizer.bos is None else {"tokens_bos": tokens}
         chunks = DynChunkTrainConfig(chunk_size=8) if self.dynamic_chunks else None
-        for what in ("the model cannot run", "eval_loops"):
+        for what in ("the model cannot run", "eval_loops", "eval_depths"):
             try:
                 depth = self.policy.at_inference(schedule, [1.0])
                 requests = self.brain.hparams.objective.requests(depth)
-                if what == "eval_loops":
-                    depths, targets = {depth, *map(model.depth, self.eval_loops)}, {}
-                    if len({str(each) for each in depths}) < len(depths):
-                        raise ValueError("two depths have the same label in reports")
-                    depth, requests = max(depths, key=len), [requests_of(self.decoders.values())]
+                if what != "the model cannot run":
+                    depth, targets = max([depth, *self._depths(what)], key=len), {}
+                    requests = [requests_of(self.decoders.values())]
                 for request in requests:
                     model(silence, second, targets, depth, request, dynchunktrain_config=chunks)
             except torch._dynamo.exc.TorchDynamoException as error:
@@ -223,6 +229,13 @@ class ASR(Task):
                 raise UserError(f"compile_layers: {why}; False runs without compiling") from error
             except (ValueError, RuntimeError, LookupError) as error:
                 raise UserError(f"{what}: {one_line(error)}") from error
+
+    def _depths(self, key):
+        """The depths of a key of the YAML that are reported besides the trained one."""
+        schedule = self.model.schedule
+        if key == "eval_loops":
+            return [Depth.of(schedule, request) for request in self.eval_loops]
+        return [Depth(schedule.with_depth(depth)) for depth in self.eval_depths]
 
     def _check_requests(self):
         """Refuse what the objective asks for at the depths of training, if that cannot be had."""

@@ -10,7 +10,7 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.merging import leaves, names_in, references
 
 PLACES = {"output_folder", "data_folder", "synthetic_folder", "download"}
-EVALUATION = {"decoders", "eval_loops", "corpus[test_splits]", "bad_test_audio"}
+EVALUATION = {"decoders", "eval_loops", "eval_depths", "corpus[test_splits]", "bad_test_audio"}
 CHECKPOINTS = {"keep_checkpoints", "average_checkpoints", "ckpt_interval_minutes"}
 LOGGING = {"tensorboard", "wandb_project", "log_interval"}
 HARDWARE = {"num_workers", "eval_batch_seconds", "recompute", "compile_layers"}

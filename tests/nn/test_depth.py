@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechbrain_recursive.nn.depth import Depth
+from speechbrain_recursive.nn.depth import Depth, labels
 from speechbrain_recursive.nn.schedule import (
     bicycle,
     cycle,
@@ -132,9 +132,13 @@ class TestValues:
         (BICYCLE, {"phonetic": 1}, "9 (linguistic x3)", None),
         (BICYCLE, 1, "5", None),
         (BICYCLE, {"phonetic": [1, 4]}, "12 (phonetic x1-4, linguistic x3)", None),
-        (sequence(2, 3), None, "6 (layer0 x3, layer1 x3)", None),
+        (sequence(2, 3), None, "6 (layer0-1 x3)", None),
         (unfold(4, 6, path=(0, 3)), None, "6 (layer0 x2, layer3 x2)", None),
         (unfold(4, 6, path=(1, 3)), None, "6 (layer1 x2, layer3 x2)", None),
+        (unfold(4, 10, path=(1, 2)), None, "10 (layer0 x2, layer1-2 x3, layer3 x2)", None),
+        (unfold(12, 22), None, "22 (layer0-9 x2)", None),
+        (unfold(12, 15, path=(8, 9, 10)), None, "15 (layer8-10 x2)", None),
+        (unfold(4, 8), [2, 1], "8 (layer0-3 x1-2)", None),
         (unfold(4, 4), None, "4", None),
     ],
 )
@@ -142,6 +146,22 @@ def test_labels(schedule, request_, label, loops):
     depth = Depth.of(schedule, request_)
     assert str(depth) == label
     assert depth.loops == loops
+
+
+def test_labels_of_several_depths_are_unique():
+    """Depths of other schedules, such as a plain one in the report of a looped model."""
+    path, other = Depth(unfold(3, 5, [2])), Depth(latent(1, 3, 1, 1))
+    depths = [Depth(LATENT), path, other, Depth.of(LATENT, 1), Depth(standard(3)), Depth(LATENT)]
+    assert [str(depth) for depth in depths] == ["3", "3", "3", "1", "3", "3"]
+    assert list(labels(depths).items()) == [
+        (depths[0], "3"),
+        (path, "3: 0 | 1 | (2)x3"),
+        (other, "3: 0 | (1)x3 | 2"),
+        (depths[3], "1"),
+        (depths[4], "3: 0-2"),
+    ]
+    paths = [Depth(path) for depth in range(6, 13) for path in unfold(6, 12).paths(depth)]
+    assert len({str(depth) for depth in paths}) == len(paths) == 64
 
 
 class TestStops:

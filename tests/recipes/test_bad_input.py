@@ -173,9 +173,11 @@ def test_a_value_with_an_equals_sign(refused):
         (("n_tokens", 40), "n_tokens is 40, the tokenizer has 32 pieces"),
         (("dev_decoder", "best"), "dev_decoder: best is none of greedy, ngram, joint"),
         (
-            ("eval_loops", "[!apply:speechbrain_recursive.nn.schedule.latent [1, 3, 2, 1]]"),
-            "eval_loops: two depths have the same label in reports",
+            ("eval_depths", "[8, 7]"),
+            "eval_depths: no path of the schedule 0 | (1-2)x1 | 3 has depth 7; the nearest: 6, 8",
         ),
+        (("eval_depths", "[six]"), "eval_depths: depth must be a whole number of at least 1, got 'six'"),
+        (("eval_depths", 6), "eval_depths is a list, such as [3, 5], not 6"),
         (("nhead", 5), "mini.yaml: embed_dim must be divisible by num_heads"),
         (("corpus", "{train_splits: []}"), "train_splits names no split"),
         (("warm_start", "gone.ckpt"), "gone.ckpt"),
@@ -376,12 +378,15 @@ def test_decoding_may_change_in_the_same_folder(mini, finished):
         "decoders",
         "{ngram: {width: 5}, joint: !remove}",
         "eval_loops",
-        "[1]",
+        "[1, !apply:speechbrain_recursive.nn.schedule.latent [1, 3, 2, 1]]",
+        "eval_depths",
+        "[6, 4]",
         "lm_weight",
         0.1,
     )
     report = json.loads((finished / "report.json").read_text())
-    assert {row["loops"] for row in report["results"]} == {1, 3}
+    labels = {row["label"]: row["loops"] for row in report["results"]}
+    assert labels == {"1": 1, "3: 0-1 | (2)x3 | 3": 3, "2": 2, "3": 3}
     assert {row["decoder"] for row in report["results"]} == {"greedy", "ngram"}
     assert report["steps"] == 2
 
