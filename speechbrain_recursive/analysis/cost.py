@@ -102,7 +102,11 @@ def multiply_adds_per_second(model: nn.Module, depth: Depth | None = None, secon
 
 
 def training_step_activation_bytes(
-    model: nn.Module, seconds: int = 10, utterances: int = 1, tokens_per_second: int = 5
+    model: nn.Module,
+    seconds: int = 10,
+    utterances: int = 1,
+    tokens_per_second: int = 5,
+    depth: Depth | None = None,
 ) -> int:
     """Peak activation memory of training an ASR model on one batch, in float32.
 
@@ -116,6 +120,8 @@ def training_step_activation_bytes(
         Their number.
     tokens_per_second : int
         Number of tokens for heads that need targets.
+    depth : Depth, optional
+        The schedule's own by default.
 
     Returns
     -------
@@ -129,7 +135,7 @@ def training_step_activation_bytes(
     targets = {name: tokens for head in model.heads.values() for name in head.targets}
 
     def loss():
-        outputs = model.from_features(features, frames, targets, request=Request(model.heads))
+        outputs = model.from_features(features, frames, targets, depth, Request(model.heads))
         return sum(log_probs.sum() for log_probs in outputs.heads.values())
 
     return peak_activation_bytes(loss)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechbrain_recursive.cli.compare import add_bins
 from speechbrain_recursive.cli.layers import add_cad, add_pca
+from speechbrain_recursive.cli.options import add_depth
 from speechbrain_recursive.cli.probe import add_probe
 from speechbrain_recursive.cli.sensitivity import add_sensitivity
 
@@ -30,7 +31,7 @@ def add(commands: _SubParsersAction) -> None:
     alike.add_argument(
         "--utterances", type=int, default=100, help="maximum number, evenly spaced (default: 100)"
     )
-    alike.add_argument("--loops", type=int, help="loop count (default: the one trained for)")
+    add_depth(alike)
     alike.add_argument(
         "--saving",
         type=float,
@@ -66,7 +67,8 @@ def _similarity(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.inference.layers import layer_outputs, open_layers
     from speechbrain_recursive.inference.side_by_side import common_audio
 
-    layers = open_layers(arguments.model, arguments.loops, arguments.device)
+    asked = {"loops": arguments.loops, "depth": arguments.depth}
+    layers = open_layers(arguments.model, **asked, device=arguments.device)
     # fails before the layers run
     recurrent_shapes(len(layers.labels), arguments.saving, arguments.max_loops)
     source, files = common_audio([layers], arguments.audio, arguments.utterances)

@@ -2,6 +2,8 @@
 
 from argparse import Namespace, _SubParsersAction
 
+from speechbrain_recursive.cli.options import add_depth
+
 
 def add(commands: _SubParsersAction) -> None:
     """Add the command to argparse's subparsers."""
@@ -14,7 +16,7 @@ def add(commands: _SubParsersAction) -> None:
         default=0.5,
         help="allowed increase of WER in percentage points (default: 0.5)",
     )
-    exits.add_argument("--loops", type=int, help="full depth (default: the one trained for)")
+    add_depth(exits)
     exits.add_argument("--split", help="a set of the run (default: its first dev set)")
     exits.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     exits.set_defaults(run=_run)
@@ -23,5 +25,6 @@ def add(commands: _SubParsersAction) -> None:
 def _run(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.inference.calibrate import as_text, calibrate
 
-    options = (arguments.criterion, arguments.allowed, arguments.split, arguments.loops)
-    print(as_text(calibrate(arguments.model, *options, device=arguments.device)))
+    options = (arguments.criterion, arguments.allowed, arguments.split)
+    depth = {"loops": arguments.loops, "depth": arguments.depth}
+    print(as_text(calibrate(arguments.model, *options, **depth, device=arguments.device)))

@@ -10,6 +10,7 @@ def add(commands: _SubParsersAction) -> None:
     about.add_argument(
         "recipe", metavar="YAML", help="the recipe; any --key value overrides its top-level keys"
     )
+    about.add_argument("--depth", type=int, help="logical depth (default: the recipe's)")
     form = about.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object")
     form.add_argument(
@@ -24,7 +25,8 @@ def _run(arguments: Namespace, words: list[str]) -> None:
     from speechbrain_recursive.merging import dump
 
     if arguments.yaml:
-        print(dump(merge(arguments.recipe, words)), end="")
+        given = [] if arguments.depth is None else ["--depth", str(arguments.depth)]
+        print(dump(merge(arguments.recipe, [*words, *given])), end="")
         return
-    facts = describe(arguments.recipe, words)
+    facts = describe(arguments.recipe, words, arguments.depth)
     print(json.dumps(facts) if arguments.json else as_text(facts))

@@ -4,6 +4,8 @@ import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
+from speechbrain_recursive.cli.options import add_depth
+
 
 def add_cad(analyses: _SubParsersAction) -> None:
     """Add ``cad`` to argparse's subparsers."""
@@ -43,7 +45,7 @@ def _add_models(parser, models):
     parser.add_argument(
         "--utterances", type=int, default=100, help="maximum number, evenly spaced (default: 100)"
     )
-    parser.add_argument("--loops", type=int, help="loop count (default: the one trained for)")
+    add_depth(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument(
         "--output_folder",
@@ -63,7 +65,8 @@ def _cad(arguments: Namespace, _: list[str]) -> None:
         open_side_by_side,
     )
 
-    models = open_side_by_side(arguments.models, arguments.loops, arguments.device, attention=True)
+    asked = {"loops": arguments.loops, "depth": arguments.depth}
+    models = open_side_by_side(arguments.models, **asked, device=arguments.device, attention=True)
     teacher = model_to_group(models, arguments.n_phonetic, arguments.student_layers)
     source, files = common_audio(models.values(), arguments.audio, arguments.utterances)
     found = measure_layers(models, files, mean_diagonality)
@@ -96,7 +99,8 @@ def _pca(arguments: Namespace, _: list[str]) -> None:
         open_side_by_side,
     )
 
-    models = open_side_by_side(arguments.models, arguments.loops, arguments.device)
+    asked = {"loops": arguments.loops, "depth": arguments.depth}
+    models = open_side_by_side(arguments.models, **asked, device=arguments.device)
     source, files = common_audio(models.values(), arguments.audio, arguments.utterances)
     states = measure_layers(models, files, utterance_means)
     found = {name: principal_components(each) for name, each in states.items()}

@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace, _SubParsersAction
 
+from speechbrain_recursive.cli.options import add_depth
 from speechbrain_recursive.errors import UserError
 
 
@@ -13,7 +14,7 @@ def add(commands: _SubParsersAction) -> None:
     text.add_argument(
         "--model", required=True, metavar="FOLDER", help="results folder of a finished run"
     )
-    text.add_argument("--loops", type=int, help="loop count (default: the one trained for)")
+    add_depth(text)
     text.add_argument(
         "--adaptive", action="store_true", help="exit early by the threshold that calibrate chose"
     )
@@ -26,11 +27,12 @@ def _run(arguments: Namespace, _: list[str]) -> int:
     from speechbrain_recursive.inference.transcribe import Transcriber
 
     transcriber = Transcriber(arguments.model, arguments.adaptive, arguments.device)
-    transcriber.depth(arguments.loops)  # what is wrong with every file is said once
+    asked = arguments.loops, arguments.depth
+    transcriber.depth(*asked)  # what is wrong with every file is said once
     code = 0
     for path in arguments.files:
         try:
-            print(f"{path}\t{transcriber(path, arguments.loops)}", flush=True)
+            print(f"{path}\t{transcriber(path, *asked)}", flush=True)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             code = 1

@@ -11,7 +11,7 @@ from speechbrain_recursive.analysis.wer import ErrorRate
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
 from speechbrain_recursive.inference.adaptive import RESULT, attach
-from speechbrain_recursive.inference.results import depth_for, open_results
+from speechbrain_recursive.inference.results import asked, depth_for, open_results
 from speechbrain_recursive.inference.score import error_of
 from speechbrain_recursive.nn.halting import Halting
 from speechbrain_recursive.nn.schedule import Schedule
@@ -24,6 +24,7 @@ def calibrate(
     split: str | None = None,
     loops: int | None = None,
     device: str = "cpu",
+    depth: int | None = None,
 ) -> dict[str, Any]:
     """Choose the thresholds of :func:`attach` on a dev set and write them to ``calibration.json``.
 
@@ -47,6 +48,8 @@ def calibrate(
         The full depth; the one trained for by default.
     device : str
         Where the model runs.
+    depth : int, optional
+        The full depth as a logical depth, in place of a loop count.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def calibrate(
     ------
     UserError
         If :func:`~speechbrain_recursive.inference.results.open_results` raises it, no block of the model
-        recurs, or ``loops`` is below 1 or more than the model can make.
+        recurs, there is no such depth, or the model cannot make so many loops.
     """
     folder = Path(folder)
     model, tokenizer, hparams = open_results(folder, device)
@@ -69,7 +72,7 @@ def calibrate(
     every = _intervals(model, hparams)
     meters = {name: _Meter(criterion, every=interval) for name, interval in every.items()}
     attach(model, meters)
-    full = depth_for(model, loops).schedule
+    full = depth_for(model, loops, depth, folder).schedule
     if not full.loops:
         raise UserError(f"adaptive exit needs a block that recurs; {full} has none")
     counts = {name: [*range(every[name], most, every[name]), most] for name, most in full.loops.items()}
@@ -85,7 +88,7 @@ def calibrate(
             limit = fixed[-1][1] + allowed * done / len(meters)
             meter.threshold, average[name], wer = _choose(name, runs, counts[name], limit)
     except ValueError as error:
-        raise UserError(f"--loops {loops}: {error}") from error
+        raise UserError(f"{asked(loops, depth)}: {error}") from error
     unit = "loops" if len(meters) == 1 else "depth"
     adaptive = _amount(full, average)
     below = max(point for point in fixed if point[0] <= adaptive)

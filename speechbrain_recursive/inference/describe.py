@@ -11,13 +11,14 @@ from speechbrain_recursive.analysis.cost import (
 )
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load
+from speechbrain_recursive.inference.results import depth_for
 from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.overrides import Overrides, parse_overrides
 
 LONG = 16  # seconds of a long utterance, as most of LibriSpeech's are
 
 
-def describe(path: str | Path, overrides: Overrides = None) -> dict[str, Any]:
+def describe(path: str | Path, overrides: Overrides = None, depth: int | None = None) -> dict[str, Any]:
     """Describe a recipe's ASR model for ten seconds of audio in a batch of one.
 
     Arguments
@@ -26,6 +27,9 @@ def describe(path: str | Path, overrides: Overrides = None) -> dict[str, Any]:
         A recipe's YAML file.
     overrides : str, list of str or dict, optional
         Values that replace the file's own, such as ``{"loops": 8}`` or ``["--loops", "8"]``.
+    depth : int, optional
+        Another logical depth than the schedule's own, by its first path; see
+        :meth:`~speechbrain_recursive.nn.schedule.Schedule.paths`.
 
     Returns
     -------
@@ -39,32 +43,36 @@ def describe(path: str | Path, overrides: Overrides = None) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the file cannot be loaded, or describes no ASR model.
+        If the file cannot be loaded, or describes no ASR model, or no path has this depth, or a loop
+        count is given beside it.
     """
     # A run needs these, and the model does not depend on them.
     given = {"output_folder": "results", "data_folder": "data", **parse_overrides(overrides)}
+    if depth is not None and "loops" in given:
+        raise UserError(f"--loops {given['loops']} and --depth {depth}: give one of them")
     hparams, _ = load(path, given, device="meta")
     model = hparams["model"]
     if not isinstance(model, ASRModel):
         raise UserError(f"{path} describes no ASR model, but a {type(model).__name__}")
+    run = depth_for(model, depth=depth)
     return {
-        "schedule": str(model.schedule),
+        "schedule": str(run.schedule),
         "physical_layers": model.schedule.n_layers,
-        "logical_depth": len(model.schedule),
+        "logical_depth": len(run),
         "parameters": count_parameters(model.parts()),
-        "multiply_adds_per_second": multiply_adds_per_second(model),
-        "peak_activation_bytes": training_step_activation_bytes(model),
-        "training": _training(hparams),
+        "multiply_adds_per_second": multiply_adds_per_second(model, run),
+        "peak_activation_bytes": training_step_activation_bytes(model, depth=run),
+        "training": _training(hparams, run),
     }
 
 
-def _training(hparams):
+def _training(hparams, run):
     """Memory that a training on one device takes."""
     model, most = hparams["model"], hparams["max_batch_examples"] or math.inf
     utterances = int(min(most, max(1, hparams["max_batch_seconds"] // LONG)))
     return {
         "seconds": utterances * LONG,
-        "activation_bytes": training_step_activation_bytes(model, LONG, utterances),
+        "activation_bytes": training_step_activation_bytes(model, LONG, utterances, depth=run),
         "state_bytes": 16 * count_parameters(model.parts())["total"],
         "batches_per_step": hparams["grad_accumulation_factor"],
     }

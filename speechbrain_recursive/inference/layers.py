@@ -10,7 +10,7 @@ import torch
 from speechbrain_recursive.data.dataset import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError, one_line
-from speechbrain_recursive.inference.results import depth_for, open_results
+from speechbrain_recursive.inference.results import asked, depth_for, open_results
 from speechbrain_recursive.nn.attention import WeightsByHead
 from speechbrain_recursive.nn.device import check_device
 from speechbrain_recursive.nn.request import Request
@@ -50,7 +50,11 @@ class Layers:
 
 
 def open_layers(
-    model: str | Path, loops: int | None = None, device: str = "cpu", attention: bool = False
+    model: str | Path,
+    loops: int | None = None,
+    device: str = "cpu",
+    attention: bool = False,
+    depth: int | None = None,
 ) -> Layers:
     """Open an encoder.
 
@@ -65,6 +69,9 @@ def open_layers(
         Where the encoder runs.
     attention : bool
         Whether ``outputs`` are the attention weights by head, which only a results folder has.
+    depth : int, optional
+        Logical depth, in place of a loop count; see
+        :func:`~speechbrain_recursive.inference.results.depth_for`.
 
     Returns
     -------
@@ -78,11 +85,11 @@ def open_layers(
     """
     check_device(device)
     if (Path(model) / "hyperparams.yaml").is_file():
-        return _ours(Path(model), loops, device, attention)
+        return _ours(Path(model), loops, depth, device, attention)
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
         raise UserError(f"{model} is no results folder (hyperparams.yaml) and no Whisper (config.json)")
-    if loops is not None:
-        raise UserError(f"--loops {loops}: {model} is no results folder, so it has no loops")
+    if (loops, depth) != (None, None):
+        raise UserError(f"{asked(loops, depth)}: {model} is no results folder, so it has no loops")
     if attention:
         raise UserError(f"{model} is no results folder; attention is read from results folders alone")
     return _whisper(str(model), device)
@@ -125,25 +132,25 @@ def find_audio(path: str | Path, limit: int | None = None) -> list[str]:
     return [found[i * len(found) // limit] for i in range(limit)]
 
 
-def _ours(folder, loops, device, attention):
+def _ours(folder, loops, depth, device, attention):
     model, _, hparams = open_results(folder, device)
     if attention:
         try:
             model.encoder.add_hook("*", WeightsByHead(), first=True)
         except TypeError as error:
             raise UserError(f"{folder} has no attention weights to read: {error}") from error
-    depth = depth_for(model, loops)
-    looped = {block.name for block in depth.schedule.blocks if block.loops > 1}
-    steps = range(len(depth))
+    run = depth_for(model, loops, depth, folder)
+    looped = {block.name for block in run.schedule.blocks if block.loops > 1}
+    steps = range(len(run))
     request = Request(attention=steps) if attention else Request(taps=steps)
 
     @torch.no_grad()
     def outputs(signal):
         whole = torch.ones(1, device=device)
-        found = model(signal[None].to(device), whole, depth=depth, request=request)
+        found = model(signal[None].to(device), whole, depth=run, request=request)
         return torch.cat([found.attention[n] if attention else found.taps[n].x for n in steps])
 
-    labels = [f"{s.layer}/{s.loop}" if s.block in looped else str(s.layer) for s in depth.schedule]
+    labels = [f"{s.layer}/{s.loop}" if s.block in looped else str(s.layer) for s in run.schedule]
     audio = folder / "manifests" / f"{hparams['corpus'].dev_splits[0]}.csv"
     return Layers(labels, model.sample_rate, model.frame_seconds, audio, outputs)
 

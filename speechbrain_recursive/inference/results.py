@@ -1,5 +1,6 @@
 """Opening the results folder of a finished run."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,14 @@ from typing import Any
 from speechbrain_recursive.data.pieces import Pieces
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import read_text
 from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.device import check_device
 from speechbrain_recursive.nn.model import ASRModel
+from speechbrain_recursive.nn.schedule import Schedule
+
+MEDIAN_PATHS = "median_paths.json"
 
 
 def open_results(folder: str | Path, device: str = "cpu") -> tuple[ASRModel, Pieces, dict[str, Any]]:
@@ -51,18 +56,81 @@ def open_results(folder: str | Path, device: str = "cpu") -> tuple[ASRModel, Pie
     return model.to(device), tokenizer, hparams
 
 
-def depth_for(model: ASRModel, loops: int | None) -> Depth:
-    """The depth of a run with the loop count that the command line names; None is the schedule's own.
+def depth_for(
+    model: ASRModel,
+    loops: int | None = None,
+    depth: int | None = None,
+    folder: str | Path | None = None,
+) -> Depth:
+    """The depth that the command line names; without a name the schedule's own.
+
+    Arguments
+    ---------
+    model : ASRModel
+        What runs.
+    loops : int, optional
+        Loop count of all blocks that recur.
+    depth : int, optional
+        Logical depth: by the median path that ``analyze paths`` stored in the folder, if there is one,
+        else by the first path, see :meth:`~speechbrain_recursive.nn.schedule.Schedule.paths`.
+    folder : str or pathlib.Path, optional
+        The model's results folder.
 
     Raises
     ------
     UserError
-        If the count is below 1, or no block recurs.
+        If both are given, the count is below 1, no block recurs, no path has this depth, or the stored
+        paths are damaged.
     """
+    if None not in (loops, depth):
+        raise UserError(f"--loops {loops} and --depth {depth}: give one of them")
     try:
-        return model.depth(loops)
+        if depth is None:
+            return model.depth(loops)
+        stored = median_paths(folder, model.schedule) if folder else {}
+        return stored.get(depth) or Depth(model.schedule.with_depth(depth))
     except ValueError as error:
-        raise UserError(f"--loops {loops}: {error}") from error
+        raise UserError(f"{asked(loops, depth)}: {error}") from error
+
+
+def asked(loops: int | None, depth: int | None) -> str:
+    """How the command line asks for a depth, for messages."""
+    return f"--loops {loops}" if depth is None else f"--depth {depth}"
+
+
+def median_paths(folder: str | Path, schedule: Schedule) -> dict[int, Depth]:
+    """Read the paths that ``analyze paths`` stored in a results folder.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        A results folder.
+    schedule : Schedule
+        The model's own.
+
+    Returns
+    -------
+    dict of int to Depth
+        By logical depth; empty if the paths were not analyzed.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged.
+    """
+    path = Path(folder) / MEDIAN_PATHS
+    if not path.is_file():
+        return {}
+    try:
+        found = {int(n): Depth.of(schedule, c) for n, c in json.loads(read_text(path))["paths"].items()}
+        if any(len(each) != n for n, each in found.items()):
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{path} holds no paths of this model, or it is damaged: run speechbrain-recursive analyze "
+            f"paths {folder}"
+        ) from None
+    return found
 
 
 def short_names(folders: Sequence[str | Path]) -> list[str]:

@@ -21,6 +21,7 @@ def open_side_by_side(
     loops: int | None = None,
     device: str = "cpu",
     attention: bool = False,
+    depth: int | None = None,
 ) -> dict[str, Layers]:
     """Open several encoders; for the arguments, see
     :func:`speechbrain_recursive.inference.layers.open_layers`.
@@ -37,7 +38,7 @@ def open_side_by_side(
     """
     names = short_names(models)
     return {
-        name: open_layers(model, loops, device, attention)
+        name: open_layers(model, loops, device, attention, depth)
         for name, model in zip(names, models, strict=True)
     }
 

@@ -10,7 +10,7 @@ from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file
 from speechbrain_recursive.inference.adaptive import attach, calibrated
-from speechbrain_recursive.inference.results import depth_for, open_results
+from speechbrain_recursive.inference.results import asked, depth_for, open_results
 from speechbrain_recursive.nn.depth import Depth
 
 logger = logging.getLogger(__name__)
@@ -39,13 +39,14 @@ class Transcriber:
 
     def __init__(self, folder: str | Path, adaptive: bool = False, device: str = "cpu"):
         self.model, self.tokenizer, hparams = open_results(folder, device)
-        self.device, self.policy, self.calibrated = device, hparams["task"].policy, None
+        self.folder, self.device = folder, device
+        self.policy, self.calibrated = hparams["task"].policy, None
         if adaptive:
             exits, loops = calibrated(folder)
             self.calibrated = self.model.depth(loops)
             attach(self.model, exits)
 
-    def depth(self, loops: int | None = None, seconds: float = 1.0) -> Depth:
+    def depth(self, loops: int | None = None, depth: int | None = None, seconds: float = 1.0) -> Depth:
         """The depth of a run.
 
         Arguments
@@ -53,6 +54,9 @@ class Transcriber:
         loops : int, optional
             Loop count of the blocks that recur. By default, that of the calibration if exits are
             adaptive, else the one trained for.
+        depth : int, optional
+            Logical depth, in place of a loop count; see
+            :func:`~speechbrain_recursive.inference.results.depth_for`.
         seconds : float
             Duration of the utterance, which the depth can depend on.
 
@@ -63,26 +67,29 @@ class Transcriber:
         Raises
         ------
         UserError
-            If the loop count is below 1, no block recurs, or the calibration was made for another count.
+            If :func:`~speechbrain_recursive.inference.results.depth_for` raises it, or the calibration
+            was made for another depth.
         """
-        asked = None if loops is None else depth_for(self.model, loops)
-        if self.calibrated is not None and asked not in (None, self.calibrated):
+        if (loops, depth) == (None, None):
+            return self.calibrated or self.policy.at_inference(self.model.schedule, [seconds])
+        found = depth_for(self.model, loops, depth, self.folder)
+        if self.calibrated not in (None, found):
+            said = asked(loops, depth)
             raise UserError(
-                f"--loops {loops}: adaptive exit was calibrated for {self.calibrated.schedule}; leave "
-                f"out --loops, or run calibrate with --loops {loops}"
+                f"{said}: adaptive exit was calibrated for {self.calibrated.schedule}; leave out "
+                f"{said.split()[0]}, or run calibrate with {said}"
             )
-        asked = self.calibrated if asked is None else asked
-        return self.policy.at_inference(self.model.schedule, [seconds]) if asked is None else asked
+        return found
 
     @torch.no_grad()
-    def __call__(self, path: str | Path, loops: int | None = None) -> str:
+    def __call__(self, path: str | Path, loops: int | None = None, depth: int | None = None) -> str:
         """Transcribe one file by greedy CTC decoding.
 
         Arguments
         ---------
         path : str or pathlib.Path
             Audio of any rate and number of channels.
-        loops : int, optional
+        loops, depth : int, optional
             See :meth:`depth`.
 
         Returns
@@ -100,11 +107,11 @@ class Transcriber:
             raise UserError(f"{path} holds no audio")
         if not signal.any():
             logger.warning("%s is silent", path)
-        depth = self.depth(loops, len(signal) / self.model.sample_rate)
+        run = self.depth(loops, depth, len(signal) / self.model.sample_rate)
         try:
             outputs = self.model(
-                signal[None].to(self.device), torch.ones(1, device=self.device), depth=depth
+                signal[None].to(self.device), torch.ones(1, device=self.device), depth=run
             )
         except ValueError as error:
-            raise UserError(f"--loops {loops}: {error}") from error
+            raise UserError(f"{asked(loops, depth)}: {error}") from error
         return self.tokenizer.decode(greedy(outputs.log_probs, outputs.frames)[0])

@@ -48,12 +48,25 @@ def test_the_papers_row_b_by_overrides(facts):
 
 
 def test_loops_cost_compute_and_memory_but_no_parameters(facts):
-    one, four = (facts("mini.yaml", "--loops", loops) for loops in ("1", "4"))
+    one, four = facts("mini.yaml", "--loops", "1"), facts("mini.yaml", "--depth", "10")
+    assert (four["schedule"], four["logical_depth"]) == ("0 | (1-2)x4 | 3", 10)
     assert one["parameters"] == four["parameters"]
     # from 1 to 4 loops, the encoder goes from 4 to 10 layers
     rate = [found["multiply_adds_per_second"] for found in (one, four)]
     assert 1.5 < rate[1] / rate[0] < 2.5
     assert one["peak_activation_bytes"] < four["peak_activation_bytes"]
+
+
+def test_a_depth_that_cannot_be(capsys):
+    for words, said in (
+        (
+            ["--depth", "5"],
+            "--depth 5: no path of the schedule 0 | (1-2)x1 | 3 has depth 5; the nearest: 4, 6",
+        ),
+        (["--depth", "6", "--loops", "2"], "--loops 2 and --depth 6: give one of them"),
+    ):
+        assert main(["describe", str(HPARAMS / "mini.yaml"), *words]) == 1
+        assert said in capsys.readouterr().err
 
 
 def test_recomputation_shows_in_the_memory(facts):

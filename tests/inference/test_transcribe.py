@@ -55,9 +55,10 @@ def test_text_is_that_of_the_evaluation(trained, librispeech, speech, transcribe
 def test_loops_change_the_text(talkative, speech, transcribe):
     texts = [
         transcribe(talkative, speech, *loops)[1]
-        for loops in ([], ["--loops", "3"], ["--loops", "1"], ["--loops", "4"])
+        for loops in ([], ["--loops", "3"], ["--loops", "1"], ["--loops", "4"], ["--depth", "10"])
     ]
     assert texts[0] == texts[1]  # the count trained for
+    assert texts[3] == texts[4]  # four loops of two layers, between two others
     assert len({tuple(lines) for lines in texts}) == 3
     assert all(line.split("\t")[1] for line in texts[0])
 
