@@ -7,6 +7,7 @@ from pathlib import Path
 from speechbrain_recursive.cli.compare import add_bins
 from speechbrain_recursive.cli.layers import add_cad, add_pca
 from speechbrain_recursive.cli.options import add_depth
+from speechbrain_recursive.cli.paths import add_paths
 from speechbrain_recursive.cli.probe import add_probe
 from speechbrain_recursive.cli.sensitivity import add_sensitivity
 
@@ -16,7 +17,7 @@ def add(commands: _SubParsersAction) -> None:
     parser = commands.add_parser(
         "analyze",
         aliases=["analyse"],
-        help="layers: similarity, attention, states, phonemes; where one run is better than another",
+        help="layers: similarity, attention, states, phonemes; paths; where one of two runs is better",
     )
     analyses = parser.add_subparsers(dest="analysis", required=True)
     alike = analyses.add_parser(
@@ -53,6 +54,7 @@ def add(commands: _SubParsersAction) -> None:
     add_cad(analyses)
     add_pca(analyses)
     add_probe(analyses)
+    add_paths(analyses)
 
 
 def _similarity(arguments: Namespace, _: list[str]) -> None:

@@ -194,27 +194,28 @@ class Schedule:
         loops, longer = self._split(depth)
         return self._path(loops, next(longer))
 
+    def reaches(self, depth: int) -> bool:
+        """Whether there are :meth:`paths` of a logical depth."""
+        loops, longer = self._selections(_count("depth", depth))
+        return loops >= 1 and next(longer, None) is not None
+
     def _split(self, depth):
-        """Loops that all blocks make that recur, and the selections of those that make one more."""
+        """Loops of all blocks that recur, and the selections of those that make one more."""
+        if self.reaches(depth):
+            return self._selections(depth)
+        seed = self.with_loops(1)
+        below = range(depth - 1, len(seed) - 1, -1)
+        above = range(max(depth + 1, len(seed)), max(depth, len(seed)) + len(seed) + 1)
+        near = [str(each) for side in (below, above) for each in islice(filter(self.reaches, side), 1)]
+        raise ValueError(
+            f"no path of the schedule {seed} has depth {depth}; the nearest: {', '.join(near)}"
+        )
+
+    def _selections(self, depth):
         seed = self.with_loops(1)
         free = [block for block in seed.blocks if block.recurs]
-        shortest, width = len(seed), sum(map(len, free))
-
-        def split(depth):
-            more, rest = divmod(depth - shortest, width) if free else (0, depth - shortest)
-            return 1 + more, _adding_up(free, rest)
-
-        def exists(depth):
-            return depth >= shortest and next(split(depth)[1], None) is not None
-
-        if not exists(_count("depth", depth)):
-            start = max(depth + 1, shortest)
-            below, above = range(depth - 1, shortest - 1, -1), range(start, start + width + 1)
-            near = [str(each) for side in (below, above) for each in islice(filter(exists, side), 1)]
-            raise ValueError(
-                f"no path of the schedule {seed} has depth {depth}; the nearest: {', '.join(near)}"
-            )
-        return split(depth)
+        loops, rest = divmod(depth - len(seed), sum(map(len, free))) if free else (0, depth - len(seed))
+        return loops + 1, _adding_up(free, rest)
 
     def _path(self, loops, longer):
         """All recurrent blocks at one count, and some of them at one more."""

@@ -1,0 +1,190 @@
+"""How good each way is to reach a logical depth with the layers of a trained model."""
+
+import json
+import random
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.files import write_whole
+from speechbrain_recursive.inference.results import MEDIAN_PATHS, open_results, short_names
+from speechbrain_recursive.inference.score import error_of
+from speechbrain_recursive.nn.depth import Depth
+
+
+def measure_side_by_side(
+    models: Sequence[str | Path],
+    beside: Sequence[str | Path] = (),
+    depths: Sequence[int] | None = None,
+    limit: int | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Measure the paths of several models, and models that were trained for one depth.
+
+    Arguments
+    ---------
+    models : sequence of (str or pathlib.Path)
+        Results folders; see :func:`measure_paths`, also for the other arguments.
+    beside : sequence of (str or pathlib.Path)
+        Results folders of models for one depth.
+    depths, limit, split, seed, device
+        See :func:`measure_paths`. The split is one for all, by default of the first model.
+
+    Returns
+    -------
+    dict
+        ``split``, ``chosen_on``, and by short names ``models``, from :func:`measure_paths`, and
+        ``beside``, from :func:`measure_alone`.
+
+    Raises
+    ------
+    UserError
+        If these raise it, a folder is named twice, or the corpora differ in their metric.
+    """
+    folders = [*models, *beside]
+    names = dict(zip(folders, short_names(folders), strict=True))
+    corpora = {name: open_results(folder)[2]["corpus"] for folder, name in names.items()}
+    first = corpora[names[models[0]]]
+    split = split or first.test_splits[0]
+    for name, corpus in corpora.items():
+        if corpus.metric != first.metric:
+            raise UserError(f"{name} counts {corpus.metric.upper()}, not {first.metric.upper()}")
+    options = depths, limit, split, seed, device
+    found = {names[folder]: measure_paths(folder, *options) for folder in models}
+    alone = {names[folder]: measure_alone(folder, split, device) for folder in beside}
+    about = {"split": split, "chosen_on": found[names[models[0]]]["chosen_on"]}
+    return {**about, "models": found, "beside": alone}
+
+
+def measure_paths(
+    folder: str | Path,
+    depths: Sequence[int] | None = None,
+    limit: int | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Decode a set greedily by every legal path of some depths, and store the median path of each depth.
+
+    The median path is chosen on the first dev set: the one of the middle rank by error rate, and of two
+    the better one. It is written to ``median_paths.json``, where ``--depth`` finds it.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        A results folder. Loading a YAML file can run any code that it names, so open only folders that
+        you trust.
+    depths : sequence of int, optional
+        Logical depths; by default all from one loop of each block to the trained depth.
+    limit : int, optional
+        Maximum number of paths of a depth, drawn at random; all by default.
+    split : str, optional
+        The set that the rates are of; the first test set by default.
+    seed : int
+        Of the draw.
+    device : str
+        Where the model runs.
+
+    Returns
+    -------
+    dict
+        ``metric``, ``layers`` (physical), ``split``, ``chosen_on`` (the dev set) and ``depths``, a list.
+        Each has its ``depth``; the number of ``legal`` paths; ``paths``, with ``label``, ``loops`` by
+        block, the rate in percent as ``wer``, whatever the metric, and that of the dev set as ``dev``;
+        ``mean``, ``std``, ``min`` and ``max`` over these paths; and ``median``, one of them, with the
+        ends ``low`` and ``high`` of its 95% interval.
+
+    Raises
+    ------
+    UserError
+        If :func:`~speechbrain_recursive.inference.results.open_results` raises it, there is no such set,
+        no path has a depth, or ``limit`` is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"--paths {limit}: at least one path of each depth is needed")
+    folder = Path(folder)
+    model, tokenizer, hparams = open_results(folder, device)
+    corpus, schedule = hparams["corpus"], model.schedule
+    dev, split = corpus.dev_splits[0], split or corpus.test_splits[0]
+    legal = {depth: _paths(schedule, depth) for depth in depths or _depths(schedule)}
+    draw = random.Random(seed)
+    chosen = {depth: _sample(draw, paths, limit) for depth, paths in legal.items()}
+    runs = [path for paths in chosen.values() for path in paths]
+    rates = {
+        name: error_of(model, tokenizer, hparams, [folder / f"manifests/{name}.csv"], runs)
+        for name in dict.fromkeys([dev, split])
+    }
+    found = []
+    for depth, paths in chosen.items():
+        ranked = sorted(paths, key=lambda path: rates[dev][path].wer)
+        middle = ranked[(len(ranked) - 1) // 2]
+        values = [rates[split][path].wer for path in paths]
+        facts = {"depth": depth, "legal": len(legal[depth])}
+        facts |= {"mean": statistics.mean(values), "std": statistics.pstdev(values)}
+        facts |= {"min": min(values), "max": max(values)}
+        about = [_about(path, rates[split][path].wer, rates[dev][path].wer) for path in paths]
+        ends = {"low": rates[split][middle].low, "high": rates[split][middle].high}
+        found.append({**facts, "median": about[paths.index(middle)] | ends, "paths": about})
+    medians = {str(each["depth"]): each["median"]["loops"] for each in found}
+    write_whole(folder / MEDIAN_PATHS, json.dumps({"chosen_on": dev, "paths": medians}, indent=1))
+    facts = {"metric": corpus.metric, "layers": schedule.n_layers, "split": split, "chosen_on": dev}
+    return {**facts, "depths": found}
+
+
+def measure_alone(folder: str | Path, split: str, device: str = "cpu") -> dict[str, Any]:
+    """Decode a set greedily by a model at the depth that it was trained for.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        A results folder.
+    split : str
+        A set of its corpus.
+    device : str
+        Where the model runs.
+
+    Returns
+    -------
+    dict
+        ``metric``, ``depth``, ``wer``, ``low`` and ``high``, whatever the metric.
+
+    Raises
+    ------
+    UserError
+        If it is no results folder, or has no such set.
+    """
+    model, tokenizer, hparams = open_results(folder, device)
+    run = model.depth()
+    (rate,) = error_of(
+        model, tokenizer, hparams, [Path(folder) / f"manifests/{split}.csv"], [run]
+    ).values()
+    facts = {"metric": hparams["corpus"].metric, "depth": len(run)}
+    return {**facts, "wer": rate.wer, "low": rate.low, "high": rate.high}
+
+
+def _depths(schedule):
+    """All depths that have paths, from one loop of each block to the schedule's own."""
+    once = len(schedule.with_loops(1))
+    return [depth for depth in range(once, len(schedule) + 1) if schedule.reaches(depth)]
+
+
+def _paths(schedule, depth):
+    try:
+        return [Depth(path) for path in schedule.paths(depth)]
+    except ValueError as error:
+        raise UserError(f"--depths: {error}") from error
+
+
+def _sample(draw, paths, limit):
+    """Some paths, in their order."""
+    if limit is None or limit >= len(paths):
+        return paths
+    return [paths[index] for index in sorted(draw.sample(range(len(paths)), limit))]
+
+
+def _about(path, wer, dev):
+    return {"label": str(path), "loops": path.schedule.loops, "wer": wer, "dev": dev}
