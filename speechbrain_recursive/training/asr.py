@@ -42,7 +42,7 @@ class ASR(Task):
     eval_loops : list, optional
         Depths to report besides the trained one: loop counts, mappings from block to loop count, or
         schedules; see :meth:`Depth.of`.
-    eval_depths : list of int, optional
+    eval_depths : list of int or range, optional
         Logical depths to report besides the trained one, each by its first path; see
         :meth:`~speechbrain_recursive.nn.schedule.Schedule.paths`.
     loop_policy : LoopPolicy, optional
@@ -81,7 +81,7 @@ class ASR(Task):
         if self.dev_decoder not in self.decoders:
             raise UserError(f"dev_decoder: {self.dev_decoder} is none of {', '.join(self.decoders)}")
         for name, given in (("eval_loops", self.eval_loops), ("eval_depths", self.eval_depths)):
-            if not isinstance(given, (list, tuple)):
+            if not isinstance(given, (list, tuple, range)):
                 raise UserError(f"{name} is a list, such as [3, 5], not {given!r}")
         self.policy = self.loop_policy or LoopPolicy()
 
