@@ -18,7 +18,7 @@ def test_prints_both_ratios(bench, capsys, monkeypatch):
     small = {"foldable": unfold(1, 2), "plain": standard(2), "deepest": unfold(1, 2)}
     monkeypatch.setattr(bench, "SCHEDULES", small)
     monkeypatch.setattr(bench, "DECODER", 1)
-    bench.main(["--width", "8", "--batch", "1", "--frames", "12", "--pairs", "6", "--no-memory"])
+    bench.main(["--width", "8", "--batch", "1", "--frames", "8", "--pairs", "6", "--no-memory"])
     head, foldable, deepest = capsys.readouterr().out.splitlines()
     assert "(0)x2 beside 2 layers" in head
     assert foldable.startswith("foldable: time ratio ")
