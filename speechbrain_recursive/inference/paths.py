@@ -32,7 +32,8 @@ def measure_side_by_side(
     beside : sequence of (str or pathlib.Path)
         Results folders of models for one depth.
     depths, limit, split, seed, device
-        See :func:`measure_paths`. The split is one for all, by default of the first model.
+        See :func:`measure_paths`. Of the depths, each model takes those that it has paths of. The split
+        is one for all, by default of the first model.
 
     Returns
     -------
@@ -47,14 +48,20 @@ def measure_side_by_side(
     """
     folders = [*models, *beside]
     names = dict(zip(folders, short_names(folders), strict=True))
-    corpora = {name: open_results(folder)[2]["corpus"] for folder, name in names.items()}
+    opened = {folder: open_results(folder) for folder in folders}
+    corpora = {name: opened[folder][2]["corpus"] for folder, name in names.items()}
     first = corpora[names[models[0]]]
     split = split or first.test_splits[0]
     for name, corpus in corpora.items():
         if corpus.metric != first.metric:
             raise UserError(f"{name} counts {corpus.metric.upper()}, not {first.metric.upper()}")
-    options = depths, limit, split, seed, device
-    found = {names[folder]: measure_paths(folder, *options) for folder in models}
+    schedules = {folder: opened[folder][0].schedule for folder in models}
+    reached = {folder: _reached(schedule, depths) for folder, schedule in schedules.items()}
+    for depth in depths or ():
+        if not any(depth in each for each in reached.values()):
+            _paths(schedules[models[0]], depth)  # says which depths are near
+    options = limit, split, seed, device
+    found = {names[folder]: measure_paths(folder, reached[folder], *options) for folder in models}
     alone = {names[folder]: measure_alone(folder, split, device) for folder in beside}
     about = {"split": split, "chosen_on": found[names[models[0]]]["chosen_on"]}
     return {**about, "models": found, "beside": alone}
@@ -110,7 +117,8 @@ def measure_paths(
     model, tokenizer, hparams = open_results(folder, device)
     corpus, schedule = hparams["corpus"], model.schedule
     dev, split = corpus.dev_splits[0], split or corpus.test_splits[0]
-    legal = {depth: _paths(schedule, depth) for depth in depths or _depths(schedule)}
+    depths = _depths(schedule) if depths is None else depths
+    legal = {depth: _paths(schedule, depth) for depth in depths}
     draw = random.Random(seed)
     chosen = {depth: _sample(draw, paths, limit) for depth, paths in legal.items()}
     runs = [path for paths in chosen.values() for path in paths]
@@ -170,6 +178,13 @@ def _depths(schedule):
     """All depths that have paths, from one loop of each block to the schedule's own."""
     once = len(schedule.with_loops(1))
     return [depth for depth in range(once, len(schedule) + 1) if schedule.reaches(depth)]
+
+
+def _reached(schedule, depths):
+    """Those of some depths that have paths; None if all are to be taken."""
+    if depths is None:
+        return None
+    return [depth for depth in depths if depth > 0 and schedule.reaches(depth)]
 
 
 def _paths(schedule, depth):

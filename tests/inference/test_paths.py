@@ -112,6 +112,12 @@ def test_side_by_side(results):
     assert [each["legal"] for each in found["models"]["b"]["depths"]] == [1, 1]
     expected = {"metric": "wer", "depth": 3, "wer": 1.0, "low": 0.0, "high": 2.0}
     assert found["beside"] == {"c": expected}
+    found = measure_side_by_side(models, depths=[3, 5])["models"]
+    assert [each["depth"] for each in found["a"]["depths"]] == [5]
+    assert [each["depth"] for each in found["b"]["depths"]] == [3, 5]
+    for wrong in (1, 0):
+        with pytest.raises(UserError, match=rf"--depths: .*\b{wrong}"):
+            measure_side_by_side(models, depths=[5, wrong])
     other = results(unfold(3, 3), "d", metric="cer")
     with pytest.raises(UserError, match="d counts CER, not WER"):
         measure_side_by_side([models[0]], [other])
