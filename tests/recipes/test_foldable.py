@@ -11,6 +11,7 @@ import torch
 from speechbrain.dataio.batch import PaddedData
 
 from speechbrain_recursive.__main__ import main
+from speechbrain_recursive.analysis.cost import count_parameters
 from speechbrain_recursive.hparams import load
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.request import Request, Run
@@ -69,6 +70,27 @@ def folded(recipe, run_recipe, librispeech, tmp_path_factory):
     words = [str(word) for key, value in given.items() for word in (f"--{key}", value)]
     run_recipe([recipe, *words, "--device", "cpu", "--noprogressbar"])
     return folder
+
+
+@pytest.mark.parametrize(
+    ("layers", "millions", "schedule"),
+    [
+        (8, 34.0, unfold(8, 12, unfoldable=range(4, 8))),
+        (6, 28.8, unfold(6, 12)),
+        (4, 23.5, unfold(4, 12)),
+    ],
+)
+def test_the_foldable_conformers_are_those_of_the_paper(layers, millions, schedule):
+    path = RECIPES / f"Switchboard/hparams/foldable_{layers}.yaml"
+    hparams, _ = load(path, {"data_folder": "x"}, device="meta")
+    assert hparams["schedule"] == schedule
+    assert list(hparams["eval_depths"]) == list(range(layers, 13, 2))
+    total = count_parameters(hparams["model"].parts())["total"]
+    assert total / 1e6 == pytest.approx(millions, rel=0.002)
+    objective, dropout = hparams["objective"], hparams["layer_dropout"]
+    assert (objective.seed_weight, objective.kl_weight) == (0.25, 0.1)
+    assert objective.objective.weights == {"ctc": 0.3, "seq2seq": 0.7}
+    assert (dropout.rate, dropout.rising, dropout.shared) == (0.1, True, True)
 
 
 def test_losses_are_logged_by_name(folded):
