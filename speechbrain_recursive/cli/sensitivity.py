@@ -4,6 +4,8 @@ import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
+from speechbrain_recursive.cli.options import add_depth
+
 
 def add_sensitivity(analyses: _SubParsersAction) -> None:
     """Add ``sensitivity`` to argparse's subparsers."""
@@ -12,7 +14,7 @@ def add_sensitivity(analyses: _SubParsersAction) -> None:
     )
     parser.add_argument("model", metavar="RESULTS", help="results folder")
     parser.add_argument("--split", help="the set to decode (default: the first dev set)")
-    parser.add_argument("--loops", type=int, help="loop count (default: the one trained for)")
+    add_depth(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--output_folder", metavar="FOLDER", help="default: the results folder")
     parser.set_defaults(run=_sensitivity)
@@ -24,7 +26,8 @@ def _sensitivity(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.files import write_whole
     from speechbrain_recursive.inference.sensitivity import sensitivity
 
-    found = sensitivity(arguments.model, arguments.split, arguments.loops, arguments.device)
+    options = arguments.split, arguments.loops, arguments.depth, arguments.device
+    found = sensitivity(arguments.model, *options)
     folder, text = Path(arguments.output_folder or arguments.model), sensitivity_report(found)
     write_whole(folder / "sensitivity.png", error_without_layers(found))
     write_whole(folder / "sensitivity.md", f"{text}\n\n![Sensitivity](sensitivity.png)\n")

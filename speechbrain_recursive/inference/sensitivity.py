@@ -11,7 +11,11 @@ from speechbrain_recursive.nn.depth import Depth
 
 
 def sensitivity(
-    folder: str | Path, split: str | None = None, loops: int | None = None, device: str = "cpu"
+    folder: str | Path,
+    split: str | None = None,
+    loops: int | None = None,
+    depth: int | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Greedy error rates of a model with each of its layers left out (Foldable, Section 4.3).
 
@@ -24,8 +28,8 @@ def sensitivity(
         only folders that you trust.
     split : str, optional
         The set to decode; the first dev set by default.
-    loops : int, optional
-        Loop count of the blocks that recur; the one trained for by default.
+    loops, depth : int, optional
+        See :func:`~speechbrain_recursive.inference.results.depth_for`; by default what was trained for.
     device : str
         Where the model runs.
 
@@ -41,10 +45,10 @@ def sensitivity(
     ------
     UserError
         If :func:`~speechbrain_recursive.inference.results.open_results` raises it, there is no such
-        split, ``loops`` is below 1, or the schedule has a single layer.
+        split, the depth cannot be reached, or the schedule has a single layer.
     """
     model, tokenizer, hparams = open_results(folder, device)
-    corpus, whole = hparams["corpus"], depth_for(model, loops)
+    corpus, whole = hparams["corpus"], depth_for(model, loops, depth, folder)
     layers = sorted({step.layer for step in whole.schedule})
     if len(layers) == 1:
         raise UserError(f"{folder}: the schedule {whole.schedule} has a single layer, which must run")
@@ -53,8 +57,8 @@ def sensitivity(
     manifest = Path(folder) / "manifests" / f"{split}.csv"
     rates = error_of(model, tokenizer, hparams, [manifest], [whole, *without.values()])
 
-    def row(depth):
-        return {corpus.metric: rates[depth].wer, "low": rates[depth].low, "high": rates[depth].high}
+    def row(which):
+        return {corpus.metric: rates[which].wer, "low": rates[which].low, "high": rates[which].high}
 
     return {
         "model": str(folder),
@@ -62,6 +66,6 @@ def sensitivity(
         "schedule": str(whole.schedule),
         "metric": corpus.metric,
         "whole": row(whole),
-        "layers": {str(layer): row(depth) for layer, depth in without.items()},
-        "kept": keep_most_sensitive({layer: rates[depth].wer for layer, depth in without.items()}),
+        "layers": {str(layer): row(left) for layer, left in without.items()},
+        "kept": keep_most_sensitive({layer: rates[left].wer for layer, left in without.items()}),
     }

@@ -37,6 +37,13 @@ def test_training_as_the_paper_states_it():
     rate = hparams["lr_scheduler"]
     assert [rate.at(n) for n in (1, 35680, 71360)] == pytest.approx([5e-5, 2.5e-5, 0.0], abs=1e-9)
     assert not any(p.requires_grad for p in hparams["model"].embed.feature_extractor.parameters())
+    objective, depth = hparams["objective"], hparams["model"].depth()
+    assert (objective.seed_weight, objective.kl_weight) == (0.7, 0.005)
+    assert hparams["layer_dropout"].rates(3) == [0.1, 0.1, 0.1]
+    assert not objective.needs(depth).runs, "12 layers do not unfold to a depth of 12"
+    smaller, _ = load(HPARAMS / "foldable_wav2vec2.yaml", OPEN | {"n_layers": 3}, device="meta")
+    (seed,) = smaller["objective"].needs(smaller["model"].depth()).runs.values()
+    assert str(seed.depth.schedule) == "(0)x1 | (1)x1 | (2)x1"
 
 
 def test_description_at_full_size():
@@ -77,6 +84,8 @@ def test_fine_tune_drop_layers_and_unfold(kind, train, capsys):
             key = f"encoder.layers.{kept[int(index)]}.{name}"
         assert torch.equal(value, theirs[key])
     assert f"Starts from layers {kept[0]}, {kept[1]} of {teacher}" in (student / "log.txt").read_text()
+    rows = json.loads((student / "report.json").read_text())["results"]
+    assert [row["depth"] for row in rows] == [2, 3, 4, 5]
     transcriber = Transcriber(student)
     assert str(transcriber.model.schedule) == "(0)x3 | (1)x2"
     wav = next(Path(student / "manifests").glob("test-clean.csv")).read_text().splitlines()[1].split(",")
