@@ -1,5 +1,6 @@
 """One encoder for every method: a bank of physical layers, and a schedule of when each runs."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -286,3 +287,9 @@ class RecursiveEncoder(Streaming, nn.Module):
     def hooks_of(self, block: str) -> list[Hook]:
         """What acts on a block, in order."""
         return [hook for name in ("*", block) if name in self.hooks for hook in self.hooks[name]]
+
+    @property
+    def stride(self) -> int:
+        """Embedded frames per frame of the output: the strides of all hooks, multiplied."""
+        blocks = self.schedule.blocks
+        return math.prod(hook.stride for block in blocks for hook in self.hooks_of(block.name))

@@ -18,10 +18,12 @@ class Hook(nn.Module):
     trained encoder.
 
     ``injects`` is True if every loop reads a state from before the block, so that gradients reach the
-    layers below even if only the last loops are back-propagated.
+    layers below even if only the last loops are back-propagated. ``stride`` is the number of frames that
+    become one in ``leave_block``.
     """
 
     injects = False
+    stride = 1
 
     def attach(self, layers: Mapping[int, nn.Module]) -> None:
         """Build what depends on the block's layers, once, when an encoder takes the hook.

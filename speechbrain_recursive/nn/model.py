@@ -73,8 +73,8 @@ class ASRModel(nn.Module):
 
     @property
     def frame_seconds(self) -> float:
-        """Seconds between the encoder's frames. Frame k is centered at k times as many."""
-        return self.embed.frame_seconds
+        """Seconds between frames behind the encoder. Unless it pools, frame k is centered at k times as many."""
+        return self.embed.frame_seconds * self.encoder.stride
 
     @property
     def schedule(self) -> Schedule:

@@ -6,7 +6,7 @@ depths without loading a model.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 
@@ -275,6 +275,21 @@ class Schedule:
 def standard(n: int) -> Schedule:
     """Run layers 0 to n-1 once, as the plain encoder does."""
     return Schedule((Block("layers", range(_count("n", n))),))
+
+
+def stages(sizes: Sequence[int]) -> Schedule:
+    """Run layers once, as ``standard`` does, in blocks of so many layers: ``stage1``, ``stage2``...
+
+    Hooks can act between them, for instance pool the frames.
+
+    Example
+    -------
+    >>> str(stages([5, 5, 5]))
+    '0-4 | 5-9 | 10-14'
+    """
+    ends = list(accumulate(_count("stages", size) for size in sizes))
+    ranges = zip([0, *ends], ends, strict=False)
+    return Schedule(Block(f"stage{i}", range(*each)) for i, each in enumerate(ranges, 1))
 
 
 def cycle(n: int, loops: int) -> Schedule:
