@@ -30,6 +30,8 @@ REDUCED = {
     "number_of_steps": 2,
     "synthetic": {"n_train": 40, "n_dev": 2, "n_test": 2},
     "num_decoder_layers": 1,
+    "stages": [1, 1, 1],
+    "frontend_channels": 4,
     "tensorboard": False,
     "distillation_epochs": 1,
     "conv_channels": 8,

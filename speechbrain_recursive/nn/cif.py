@@ -239,7 +239,7 @@ def boundaries(model: nn.Module, outputs: Outputs) -> list[list[float]]:
     list of list of float
     """
     state = outputs.states["cif"]
-    # A frame of the first state is centered at a multiple of its seconds, and so begins half of them before.
+    # The first frame of the first state is centered at 0, so it begins half a frame before.
     ends = state.memory["boundaries"] * model.frame_seconds - model.embed.frame_seconds / 2
     return [row[:count] for row, count in zip(ends.tolist(), state.frames.tolist(), strict=True)]
 

@@ -73,7 +73,10 @@ class ASRModel(nn.Module):
 
     @property
     def frame_seconds(self) -> float:
-        """Seconds between frames behind the encoder. Unless it pools, frame k is centered at k times as many."""
+        """Seconds between the encoder's frames.
+
+        Frame k is centered at k times as many, unless hooks pool the frames.
+        """
         return self.embed.frame_seconds * self.encoder.stride
 
     @property

@@ -15,6 +15,7 @@ from speechbrain_recursive.nn.schedule import (
     head_tail,
     latent,
     sequence,
+    stages,
     standard,
     unfold,
     unfold_paths,
@@ -29,6 +30,7 @@ def layers(schedule):
     ("schedule", "text", "order"),
     [
         (standard(4), "0-3", [0, 1, 2, 3]),
+        (stages([1, 2]), "0 | 1-2", [0, 1, 2]),
         (cycle(2, 3), "(0-1)x3", [0, 1, 0, 1, 0, 1]),
         (sequence(2, 3), "(0)x3 | (1)x3", [0, 0, 0, 1, 1, 1]),
         (latent(2, 2, 1, 1), "0 | (1-2)x2 | 3", [0, 1, 2, 1, 2, 3]),
@@ -190,6 +192,7 @@ def test_a_plain_schedule_has_one_depth():
         (lambda: standard(3).with_loops(layers=2), "no block 'layers' that recurs"),
         (lambda: latent(2, 2, 1, 1).ends("middle"), "no block 'middle'"),
         (lambda: standard(0), "n must be"),
+        (lambda: stages([2, 0]), "stages must be"),
         (lambda: latent(0, 2, 1, 1), "n_recurrent"),
         (lambda: head_tail(2, 2), "n must be a whole number of at least 3"),
         (lambda: bicycle(1, 3, 2, 2), "n_phonetic"),
