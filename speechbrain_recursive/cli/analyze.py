@@ -4,6 +4,7 @@ import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
+from speechbrain_recursive.cli.boundaries import add_boundaries
 from speechbrain_recursive.cli.compare import add_bins
 from speechbrain_recursive.cli.layers import add_cad, add_pca
 from speechbrain_recursive.cli.options import add_depth
@@ -51,6 +52,7 @@ def add(commands: _SubParsersAction) -> None:
     alike.set_defaults(run=_similarity)
     add_bins(analyses)
     add_sensitivity(analyses)
+    add_boundaries(analyses)
     add_cad(analyses)
     add_pca(analyses)
     add_probe(analyses)

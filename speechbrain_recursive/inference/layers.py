@@ -80,8 +80,8 @@ def open_layers(
     Raises
     ------
     UserError
-        If ``model`` is neither or cannot be loaded, there is no such device, or its layers have no
-        attention weights.
+        If ``model`` is neither or cannot be loaded, there is no such device, its encoder pools frames
+        between layers, or they have no attention weights.
     """
     check_device(device)
     if (Path(model) / "hyperparams.yaml").is_file():
@@ -139,6 +139,8 @@ def _ours(folder, loops, depth, device, attention):
             model.encoder.add_hook("*", WeightsByHead(), first=True)
         except TypeError as error:
             raise UserError(f"{folder} has no attention weights to read: {error}") from error
+    if model.encoder.stride > 1:
+        raise UserError(f"{folder}: its encoder pools frames, so that its layers cannot be compared")
     run = depth_for(model, loops, depth, folder)
     looped = {block.name for block in run.schedule.blocks if block.loops > 1}
     steps = range(len(run))

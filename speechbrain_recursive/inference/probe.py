@@ -68,7 +68,7 @@ def probe_models(
     names = short_names(models)
     hparams, *_ = [open_results(model, device)[2] for model in models]  # all, before one of them runs
     split = split or hparams["corpus"].test_splits[0]
-    utterances, facts = _utterances(models[0], labels, split, limit)
+    utterances, facts = spoken_utterances(models[0], labels, split, limit)
     inventory = sorted({each.name for utterance in utterances for each in utterance.phonemes})
     speakers = [utterance.speaker for utterance in utterances]
 
@@ -96,14 +96,22 @@ def probe_models(
     return {**facts, "models": found}
 
 
-class _Utterance(NamedTuple):
+class Utterance(NamedTuple):
+    """An utterance whose phonemes are known; ``audio`` is what ``read_audio`` takes besides the rate."""
+
     speaker: str
-    audio: tuple  # what read_audio takes besides the sample rate
+    audio: tuple
+    text: str
     phonemes: list[Phoneme]
 
 
-def _utterances(folder, labels, split, limit):
-    """The utterances that have phonemes, and what is to be said of them."""
+def spoken_utterances(
+    folder: str | Path, labels: str | Path | None, split: str, limit: int
+) -> tuple[list[Utterance], dict[str, Any]]:
+    """The utterances of a run that have phonemes, and what is to be said of them.
+
+    Arguments and errors are those of :func:`probe_models`.
+    """
     manifest = Path(folder) / "manifests" / f"{split}.csv"
     rows = {uid: row for uid, row in read_manifest(manifest).items() if not row["unreadable"]}
     path = labels or find_phonemes(row["wav"] for row in rows.values())
@@ -126,14 +134,15 @@ def _utterances(folder, labels, split, limit):
     found = []
     for uid in chosen:
         row = rows[uid]
-        found.append(_Utterance(row["spk_id"], (row["wav"], *map(row.get, NUMBERS)), spoken[uid]))
+        audio = row["wav"], *map(row.get, NUMBERS)
+        found.append(Utterance(row["spk_id"], audio, row["wrd"], spoken[uid]))
     return found, {"split": split, "labels": str(path), "utterances": len(found)}
 
 
 def _frames(layers, utterances, inventory):
     """States [N, F, d] and phonemes [F] of the F frames of each utterance that have a phoneme."""
     states, classes = [], []
-    for _, (wav, *part), phonemes in utterances:
+    for _, (wav, *part), _, phonemes in utterances:
         outputs = layers.outputs(read_audio(wav, layers.sample_rate, *part))
         times = [k * layers.frame_seconds for k in range(outputs.shape[1])]
         names = phonemes_at(phonemes, times)

@@ -222,7 +222,9 @@ class Cif(nn.Module):
         return replace(state, x=fired.states, pad=pad, mask=None, pos=None)
 
 
-def boundaries(model: nn.Module, outputs: Outputs) -> list[list[float]]:
+def boundaries(
+    model: nn.Module, outputs: Outputs, counts: torch.Tensor | None = None
+) -> list[list[float]]:
     """Seconds from an utterance's beginning at which each of its tokens ends.
 
     Within a frame, weights count as evenly spread.
@@ -233,15 +235,23 @@ def boundaries(model: nn.Module, outputs: Outputs) -> list[list[float]]:
         With a :class:`Cif` as its part ``cif``.
     outputs : Outputs
         Of the model for B utterances.
+    counts : torch.LongTensor, optional
+        Number of tokens of each utterance [B], <eos> included, to scale the weights to. By default, what
+        fired counts.
 
     Returns
     -------
     list of list of float
     """
     state = outputs.states["cif"]
+    ends, found = state.memory["boundaries"], state.frames
+    if counts is not None:
+        weights, threshold = state.memory["weights"], model.after["cif"].threshold
+        weights = scaled(weights, pad_mask(outputs.frames, weights.shape[1]), counts * threshold)
+        _, found, ends = integrate_and_fire(weights[..., None], weights, threshold, counts=counts)
     # The first frame of the first state is centered at 0, so it begins half a frame before.
-    ends = state.memory["boundaries"] * model.frame_seconds - model.embed.frame_seconds / 2
-    return [row[:count] for row, count in zip(ends.tolist(), state.frames.tolist(), strict=True)]
+    ends = ends * model.frame_seconds - model.embed.frame_seconds / 2
+    return [row[:count] for row, count in zip(ends.tolist(), found.tolist(), strict=True)]
 
 
 def _float32(x):

@@ -1,12 +1,18 @@
 """CIF's recipes have the paper's models, and a latent-recursive CIF is one YAML file."""
 
 import json
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
+from speechbrain_recursive.__main__ import main
+from speechbrain_recursive.analysis.cost import count_parameters
+from speechbrain_recursive.data.espeak import Espeak
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load
-from speechbrain_recursive.inference.describe import describe
+from speechbrain_recursive.inference import boundaries
+from speechbrain_recursive.inference.layers import open_layers
 from speechbrain_recursive.nn.depth import Depth
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -27,17 +33,15 @@ eval_loops: [1, 3]
 """
 
 
-def test_the_chinese_model_has_47_million_parameters():
-    found = describe(RECIPES / "AISHELL-1/hparams/cif.yaml")
-    assert found["parameters"]["total"] / 1e6 == pytest.approx(47, rel=0.03)
-    assert found["schedule"] == "0-4 | 5-9 | 10-14"
-    assert found["training"]["activation_bytes"] < 22 * 2**30, "24 GB, of which CUDA takes some"
-
-
-@pytest.mark.parametrize(("corpus", "width"), [("AISHELL-1", 256), ("LibriSpeech", 512)])
-def test_sizes_and_losses_are_the_papers(corpus, width):
+@pytest.mark.parametrize(
+    ("corpus", "width", "millions"), [("AISHELL-1", 256, 47), ("LibriSpeech", 512, None)]
+)
+def test_sizes_and_losses_are_the_papers(corpus, width, millions):
     hparams, _ = load(RECIPES / corpus / "hparams/cif.yaml", OPEN, device="meta")
     model = hparams["model"]
+    if millions:
+        assert count_parameters(model.parts())["total"] / 1e6 == pytest.approx(millions, rel=0.03)
+    assert str(model.schedule) == "0-4 | 5-9 | 10-14"
     layer, cif, decoder = model.encoder.layers[0], model.after["cif"], model.after["decoder"]
     assert layer.mha_layer.num_heads == width // 64
     assert layer.convolution_module.conv.weight.shape == (width, 1, 15)
@@ -56,7 +60,7 @@ def test_sizes_and_losses_are_the_papers(corpus, width):
 
 
 def test_a_latent_recursive_cif_trains_and_decodes_at_other_loop_counts(
-    aishell, run_recipe, small, tmp_path
+    aishell, run_recipe, small, tmp_path, capsys, monkeypatch
 ):
     base = RECIPES / "AISHELL-1/hparams/cif_mini.yaml"
     recipe = tmp_path / "cif_latent.yaml"
@@ -71,3 +75,25 @@ def test_a_latent_recursive_cif_trains_and_decodes_at_other_loop_counts(
     assert {row["loops"]: row["trained"] for row in rows} == {1: False, 2: True, 3: False}
     assert {row["decoder"] for row in rows} == {"greedy", "cif_greedy", "cif"}
     assert len(rows) == 9
+    with pytest.raises(UserError, match="its encoder pools frames, so that its layers cannot"):
+        open_layers(tmp_path / "run")
+    check_boundaries(tmp_path / "run", capsys, monkeypatch)
+
+
+def check_boundaries(folder, capsys, monkeypatch):
+    """Of characters. If those of the model came 20 ms late, all would be off by as much."""
+    assert main(["analyze", "boundaries", str(folder), "--utterances", "2"]) == 0
+    assert "of test: mean absolute error" in capsys.readouterr().out
+    found = json.loads((folder / "boundaries.json").read_text())
+    assert (found["utterances"], found["skipped"]) == (2, 0)
+    assert found["error"] >= abs(found["shift"])
+    voice, late = Espeak("cmn"), []
+    utterances, _ = boundaries.spoken_utterances(folder, None, "test", 2)
+    for _, _, text, phonemes in utterances:
+        lengths = [len(voice.phonemes) for each in text if voice.speak(each).size]
+        late.append([phonemes[end - 1].end + 0.02 for end in accumulate(lengths)])
+    monkeypatch.setattr(boundaries, "_token_ends", lambda *_: late.pop(0))
+    found = boundaries.boundary_errors(folder, limit=2)
+    assert found["error"] == pytest.approx(20)
+    assert found["shift"] == pytest.approx(20)
+    assert found["even"] > 20
