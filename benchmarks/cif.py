@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from steps import DEVICE, compare
 
-from speechbrain_recursive.nn.cif import integrate_and_fire, scaled
+from speechbrain_recursive.nn.firing import integrate_and_fire, scaled
 
 
 def at_once(x, weights, counts):

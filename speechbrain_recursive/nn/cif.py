@@ -2,126 +2,15 @@
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.nn.firing import integrate_and_fire, scaled, without_autocast
 from speechbrain_recursive.nn.padding import pad_mask
 from speechbrain_recursive.nn.request import Outputs
 from speechbrain_recursive.nn.state import State
-
-VANISHING = 1e-6  # a sum of weights that cannot be scaled
-
-
-class Fired(NamedTuple):
-    """What fires in a batch.
-
-    Arguments
-    ---------
-    states : torch.Tensor
-        [B, I, d], zero past each utterance's count.
-    counts : torch.LongTensor
-        Firings of each utterance [B].
-    boundaries : torch.Tensor
-        Where each state ends [B, I], in frames: 2.25 is a quarter into the third frame.
-    """
-
-    states: torch.Tensor
-    counts: torch.Tensor
-    boundaries: torch.Tensor
-
-
-def integrate_and_fire(
-    x: torch.Tensor,
-    weights: torch.Tensor,
-    threshold: float = 1.0,
-    tail: float | None = 0.5,
-    counts: torch.Tensor | None = None,
-    size: int | None = None,
-) -> Fired:
-    """Accumulate weights along time and fire whenever they reach the threshold.
-
-    A state is the sum of its frames, weighted. The weight of a frame in which a state ends is split
-    between that state and the next, or more. There is no loop over frames: firing i takes of each frame
-    what the accumulated weights, on leaving the frame and on entering it, have in common with the
-    interval from (i - 1) to i thresholds.
-
-    Arguments
-    ---------
-    x : torch.Tensor
-        Frames [B, U, d].
-    weights : torch.Tensor
-        [B, U], not negative, zero on padding.
-    threshold : float
-        Above 0.
-    tail : float, optional
-        Weight at the end of an utterance above which it fires once more. Its state is scaled to the
-        weight of the others. With None, what is left does not fire.
-    counts : torch.LongTensor, optional
-        Number of firings [B], if the weights add up to so many thresholds but for rounding. No tail
-        fires then.
-    size : int, optional
-        I; the highest count by default.
-
-    Returns
-    -------
-    Fired
-
-    Example
-    -------
-    >>> x = torch.tensor([[[1.0], [2.0], [4.0]]])
-    >>> states, counts, boundaries = integrate_and_fire(x, torch.tensor([[0.5, 0.75, 0.75]]))
-    >>> states.flatten().tolist(), counts.tolist(), boundaries.tolist()
-    ([1.5, 3.5], [2], [[1.6666666269302368, 3.0]])
-    """
-    total = weights.double().cumsum(1)  # in float32, sums of a hundred tokens are off by 1e-5
-    after = (total.detach() / threshold).floor()  # firings up to the end of each frame
-    rest = (total - after * threshold).float()  # weight since the last of them
-    before, carried = _delayed(after), _delayed(rest)
-    left, ended = rest[:, -1], after[:, -1].long()
-    gain = torch.ones_like(left)
-    if counts is None:
-        counts = ended
-        if tail is not None:
-            fires = left > tail
-            counts = counts + fires
-            gain = threshold / left.masked_fill(~fires, threshold)
-    size = int(counts.max()) if size is None else size
-    token = torch.arange(size, device=x.device)[:, None]
-    first, last = token == before[:, None], token == after[:, None]
-    share = torch.where(last, rest[:, None], threshold) - torch.where(first, carried[:, None], 0.0)
-    inside = (token >= before[:, None]) & (token <= after[:, None]) & (token < counts[:, None, None])
-    share = share.masked_fill(~inside, 0.0)
-    share = share * torch.where(token[:, 0] == ended[:, None], gain[:, None], 1.0)[..., None]
-    with _float32(x):
-        states = torch.bmm(share, x.float()).to(x.dtype)
-    return Fired(states, counts, _ends(weights.detach(), total.detach(), threshold, after, token))
-
-
-def scaled(weights: torch.Tensor, pad: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
-    """Scale weights to given sums, up to the rounding of float64.
-
-    Arguments
-    ---------
-    weights : torch.Tensor
-        [B, U], zero on padding. If all of an utterance vanish, its frames get even weights instead.
-    pad : torch.BoolTensor
-        [B, U], True on padding.
-    sums : torch.Tensor
-        [B].
-
-    Returns
-    -------
-    torch.Tensor
-        [B, U], float64.
-    """
-    weights = weights.double()
-    total = weights.sum(1, keepdim=True)
-    even = ~pad / (~pad).sum(1, keepdim=True).clamp(min=1)
-    share = torch.where(total > VANISHING, weights / total.clamp(min=VANISHING), even)
-    return share * sums[:, None]
 
 
 class Cif(nn.Module):
@@ -142,10 +31,8 @@ class Cif(nn.Module):
     ---------
     d_model : int
         Width of the state.
-    channels : int, optional
-        Of the convolution; as many as ``d_model`` by default.
     kernel_size : int
-        Of the convolution, odd.
+        Of the convolution, odd; it has ``d_model`` channels.
     dropout : float
         After the convolution.
     threshold : float
@@ -153,7 +40,7 @@ class Cif(nn.Module):
     scaling : bool
         Whether weights are scaled in training.
     tail : float, optional
-        See :func:`integrate_and_fire`.
+        See :func:`~speechbrain_recursive.nn.firing.integrate_and_fire`.
 
     Raises
     ------
@@ -171,7 +58,6 @@ class Cif(nn.Module):
     def __init__(
         self,
         d_model: int,
-        channels: int | None = None,
         kernel_size: int = 3,
         dropout: float = 0.2,
         threshold: float = 1.0,
@@ -183,10 +69,9 @@ class Cif(nn.Module):
             raise UserError(f"CIF: threshold {threshold}: must be above 0")
         if tail is not None and not 0 <= tail < threshold:
             raise UserError(f"CIF: tail {tail}: choose from 0 up to below the threshold, {threshold}")
-        channels = d_model if channels is None else channels
-        self.conv = nn.Conv1d(d_model, channels, kernel_size, padding=kernel_size // 2)
+        self.conv = nn.Conv1d(d_model, d_model, kernel_size, padding=kernel_size // 2)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(channels, 1)
+        self.linear = nn.Linear(d_model, 1)
         self.threshold, self.scaling, self.tail = threshold, scaling, tail
 
     def forward(self, state: State) -> State:
@@ -202,7 +87,7 @@ class Cif(nn.Module):
         -------
         State
         """
-        with _float32(state.x):
+        with without_autocast(state.x):
             x = state.x.float()
             pad = torch.zeros_like(x[..., 0], dtype=torch.bool) if state.pad is None else state.pad
             hidden = self.conv(x.masked_fill(pad[..., None], 0.0).transpose(1, 2)).transpose(1, 2)
@@ -252,24 +137,3 @@ def boundaries(
     # The first frame of the first state is centered at 0, so it begins half a frame before.
     ends = ends * model.frame_seconds - model.embed.frame_seconds / 2
     return [row[:count] for row, count in zip(ends.tolist(), found.tolist(), strict=True)]
-
-
-def _float32(x):
-    """Without autocast, which does not know the meta device."""
-    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
-
-
-def _delayed(x):
-    """The value on entering each frame, of values [B, U] on leaving it."""
-    return nn.functional.pad(x[:, :-1], (1, 0))
-
-
-def _ends(weights, total, threshold, after, token):
-    """Where each state ends [B, I], in frames; with the last weight for one that never reaches it."""
-    frame = torch.arange(1, weights.shape[1] + 1, device=weights.device)
-    end = ((weights > 0) * frame).amax(1, keepdim=True)
-    index = (after[:, None] <= token).sum(-1)  # the frame in which it ends
-    here = index.clamp(max=weights.shape[1] - 1)
-    entry = _delayed(total).gather(1, here)
-    part = ((token[:, 0] + 1) * threshold - entry) / weights.gather(1, here)
-    return torch.where(index > here, end, here + part.clamp(0, 1)).float()
