@@ -1,6 +1,6 @@
 """How far the token boundaries of a CIF model are from those of synthetic speech."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -25,7 +25,7 @@ def boundary_errors(
     """Compare the seconds at which words end, or characters where errors are counted in characters.
 
     The model is told how many tokens there are, so that every unit has a boundary. Utterances count if
-    eSpeak has as many phonemes for their units one by one as for the whole.
+    eSpeak has as many phonemes for their units one by one as for the whole, and the tokens spell them.
 
     Arguments
     ---------
@@ -67,14 +67,14 @@ def boundary_errors(
 
     for _, (wav, *part), text, phonemes in Bar(utterances, f"Boundaries of {split}"):
         units = corpus.units(text)
-        true = unit_ends(phonemes, [length(unit) for unit in units])
-        if true is None:
+        ids = tokenizer.encode(text)
+        read = [corpus.units(tokenizer.decode(ids[: n + 1])) for n in range(len(ids))]
+        true, last = unit_ends(phonemes, [length(unit) for unit in units]), last_tokens(units, read)
+        if true is None or last is None:
             skipped += 1
             continue
-        ids = tokenizer.encode(text)
         signal = read_audio(wav, model.sample_rate, *part)
         found = _token_ends(model, signal.to(device), len(ids) + 1)
-        last = last_tokens(ids, lambda some: len(corpus.units(tokenizer.decode(some))))
         errors += [found[token] - end for token, end in zip(last, true, strict=True)]
         each = len(signal) / model.sample_rate / len(units)
         even += [abs(each * (k + 1) - end) for k, end in enumerate(true)]
@@ -103,19 +103,23 @@ def unit_ends(phonemes: Sequence[Phoneme], lengths: Sequence[int]) -> list[float
     return [phonemes[end - 1].end for end in accumulate(lengths)]
 
 
-def last_tokens(ids: Sequence[int], n_units: Callable[[list[int]], int]) -> list[int]:
-    """The place of the last token of each unit, given the number of units in the text of any tokens.
+def last_tokens(units: Sequence[str], read: Sequence[Sequence[str]]) -> list[int] | None:
+    """The place of the token that completes each unit, given the units in the first one, two... tokens.
+
+    Returns
+    -------
+    list of int or None
+        None if the tokens do not spell a unit.
 
     Example
     -------
-    >>> pieces = ["_A", "B", "_C"]
-    >>> last_tokens([0, 1, 2], lambda ids: len("".join(pieces[i] for i in ids).split("_")) - 1)
-    [1, 2]
+    >>> last_tokens(["AB", "C"], [[], ["A"], ["AB"], ["AB"], ["AB", "C"]])
+    [2, 4]
     """
-    counts = [n_units(list(ids[: k + 1])) for k in range(len(ids))]
-    return [
-        k for k, (one, after) in enumerate(zip(counts, [*counts[1:], None], strict=True)) if one != after
-    ]
+    read, units = [list(each) for each in read], list(units)
+    if any(units[:n] not in read for n in range(1, len(units) + 1)):
+        return None
+    return [read.index(units[:n]) for n in range(1, len(units) + 1)]
 
 
 @torch.no_grad()
