@@ -79,7 +79,10 @@ def boundary_errors(
         each = len(signal) / model.sample_rate / len(units)
         even += [abs(each * (k + 1) - end) for k, end in enumerate(true)]
     if not errors:
-        raise UserError(f"{facts['labels']}: no utterance of {split} has the phonemes of its units")
+        raise UserError(
+            f"{folder}: of no utterance of {split} do the tokens spell the units and {facts['labels']} "
+            "have as many phonemes as these; name another --split"
+        )
     return {
         **facts,
         "skipped": skipped,
