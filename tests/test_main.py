@@ -73,10 +73,10 @@ def test_transcripts_can_be_read_as_they_come(monkeypatch):
         def __init__(self, *_):
             self.done = []
 
-        def depth(self, loops):
+        def depth(self, loops, depth):
             return None
 
-        def __call__(self, path, loops):
+        def __call__(self, path, loops, depth):
             assert terminal.shown == "".join(f"{each}\tA\n" for each in self.done)
             self.done.append(path)
             return "A"

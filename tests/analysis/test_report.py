@@ -121,7 +121,7 @@ def test_a_plain_encoder_has_depth_and_paths_have_lines_of_their_own(tmp_path):
     rows = [result_row("dev", depth, "greedy", rate, None, False, False) for depth in depths]
     assert [row["depth"] for row in rows] == [4, 6, 6]
     table = write_report(tmp_path, rows, {}).splitlines()[2:]
-    labels = ["4", "6 (layer0 x2, layer1 x2)", "6 (layer2 x2, layer3 x2)"]
+    labels = ["4", "6 (layer0-1 x2)", "6 (layer2-3 x2)"]
     assert [line.split("|")[2].strip() for line in table] == labels
 
 

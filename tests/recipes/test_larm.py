@@ -129,7 +129,7 @@ def test_utterances_leave_at_checkpoints(larm, tmp_path):
     noisy = {k: v + 0.5 * torch.randn_like(v) if v.dim() > 1 else v for k, v in weights.items()}
     torch.save(noisy, tmp_path / "model.ckpt")
     found = calibrate(tmp_path, "kl", allowed=100.0, split="train-clean-100")
-    assert found["every"] == 2
+    assert found["blocks"]["recurrent"]["every"] == 2
     average, fixed = found["adaptive"]["loops"], found["fixed"]
     assert 2 <= average < 6
     assert fixed["below"]["loops"] in (2, 4)
