@@ -10,7 +10,7 @@ SEED="${SEED:-1234}"
 train() { xargs -P 2 -L 1 python train.py --seed "$SEED" --noprogressbar; }
 
 for n in 12 10 8 6 4; do
-    echo "hparams/conformer_mini.yaml --n_layers $n --output_folder results/conformer_mini_$n/$SEED"
+    echo "hparams/transformer_mini.yaml --n_layers $n --output_folder results/transformer_mini_$n/$SEED"
 done | train
 {
     for n in 6 4; do
@@ -25,7 +25,7 @@ for n in 6 4; do  # steps that take as long as those of the model of 12 layers d
 import json, sys
 plain, folded = (json.load(open(f"results/{run}/report.json")) for run in sys.argv[1:])
 print(round(plain["steps"] * plain["training_seconds"] / folded["training_seconds"]))
-' "conformer_mini_12/$SEED" "foldable_mini_$n/$SEED")
+' "transformer_mini_12/$SEED" "foldable_mini_$n/$SEED")
     echo "hparams/foldable_mini.yaml --n_layers $n --number_of_steps $steps" \
         "--output_folder results/foldable_mini_${n}_time/$SEED"
 done | train
@@ -34,7 +34,7 @@ out="results/foldable_mini_study/$SEED"
 set --
 for run in 6 6_time 4 4_time deepest seed both; do set -- "$@" "results/foldable_mini_$run/$SEED"; done
 beside=""
-for n in 12 10 8 6 4; do beside="$beside results/conformer_mini_$n/$SEED"; done
+for n in 12 10 8 6 4; do beside="$beside results/transformer_mini_$n/$SEED"; done
 speechbrain-recursive analyze paths "$@" --depths 4 6 8 10 12 --beside $beside --output_folder "$out"
 for run in 6 6_time 4 4_time; do
     python -c '
@@ -42,7 +42,7 @@ import json, sys
 rows = json.load(open(f"{sys.argv[1]}/report.json"))["results"]
 print("\n".join(dict.fromkeys(row["label"] for row in rows)))
 ' "results/foldable_mini_$run/$SEED" | while read -r label; do
-        speechbrain-recursive compare "results/conformer_mini_12/$SEED" "results/foldable_mini_$run/$SEED" \
+        speechbrain-recursive compare "results/transformer_mini_12/$SEED" "results/foldable_mini_$run/$SEED" \
             --decoder greedy --loops 12 "$label" --output_folder "$out/$run $label"
     done
 done
