@@ -7,7 +7,7 @@ set -e
 cd "$(dirname "$0")"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 SEED="${SEED:-1234}"
-train() { xargs -P 2 -L 1 python train.py --seed "$SEED" --noprogressbar; }
+train() { sed "s/\$/ --seed $SEED --noprogressbar/" | xargs -P 2 -L 1 python train.py; }
 
 for n in 12 10 8 6 4; do
     echo "hparams/transformer_mini.yaml --n_layers $n --output_folder results/transformer_mini_$n/$SEED"
