@@ -26,6 +26,7 @@ setup(
         "sentencepiece>=0.2",
         "soundfile>=0.12",
         "espeakng-loader>=0.2.4",
+        "filelock",
         "matplotlib>=3.7",
         "numpy",
         "ruamel.yaml",

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from filelock import FileLock
 from scipy.signal import fftconvolve, resample_poly
 from tqdm.contrib.concurrent import thread_map
 
@@ -152,27 +153,34 @@ def synthesize(
         "made by": _makers(twin),
     }
     stamp = corpus / STAMP
-    if stamp.is_file() and json.loads(stamp.read_text()) == options:
+
+    def is_there():
+        return stamp.is_file() and json.loads(stamp.read_text()) == options
+
+    if is_there():
         return folder
     if corpus.exists() and not stamp.is_file():
         raise UserError(
             f"{corpus} is not a synthetic corpus and will not be replaced; "
             "name another data_folder for the synthetic one"
         )
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-
-    plan = _plan(twin, counts, seed, rates)
-    babble = _babble(twin, seed) if noise else None
-    speak = functools.partial(_speak, twin, partial, seed, babble, noise, reverb)
-    speakers = [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
-    bar = {"tqdm_class": Bar, "desc": "Synthesis", "unit": " speakers"}
-    spoken = thread_map(speak, speakers, max_workers=workers, **bar)
-    phonemes.write_phonemes(partial / phonemes.FILE, itertools.chain(*spoken))
-    twin.write(partial, plan)
-    (partial / STAMP).write_text(json.dumps(options, indent=1))
-    shutil.rmtree(corpus, ignore_errors=True)
-    partial.rename(corpus)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{twin.root}.lock"):  # runs that start at once wait for the first
+        if is_there():
+            return folder
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        plan = _plan(twin, counts, seed, rates)
+        babble = _babble(twin, seed) if noise else None
+        speak = functools.partial(_speak, twin, partial, seed, babble, noise, reverb)
+        speakers = [[*rows] for _, rows in itertools.groupby(plan, key=lambda row: row["speaker"])]
+        bar = {"tqdm_class": Bar, "desc": "Synthesis", "unit": " speakers"}
+        spoken = thread_map(speak, speakers, max_workers=workers, **bar)
+        phonemes.write_phonemes(partial / phonemes.FILE, itertools.chain(*spoken))
+        twin.write(partial, plan)
+        (partial / STAMP).write_text(json.dumps(options, indent=1))
+        shutil.rmtree(corpus, ignore_errors=True)
+        partial.rename(corpus)
     return folder
 
 

@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import runpy
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import numpy as np
@@ -159,6 +161,23 @@ def test_interrupted_build_leaves_nothing_that_looks_whole(tmp_path, monkeypatch
     make_librispeech(tmp_path, **SMALL)
     assert len(list(tmp_path.glob("LibriSpeech/*/*/*/*.flac"))) == 9
     assert not (tmp_path / "LibriSpeech.partial").exists()
+
+
+def test_of_two_runs_that_start_at_once_one_waits(tmp_path, monkeypatch):
+    def build():
+        return LibriSpeech().synthesize(tmp_path, n_train=12, n_dev=2, n_test=2)
+
+    spoken, speak = [], synthesis._speak
+    monkeypatch.setattr(synthesis, "_speak", lambda *given: spoken.append(1) or speak(*given))
+    with ThreadPoolExecutor(2) as pool:
+        folders = [run.result() for run in [pool.submit(build), pool.submit(build)]]
+    assert folders == [tmp_path, tmp_path]
+    once = len(spoken)
+    build()
+    assert len(spoken) == once
+    shutil.rmtree(tmp_path / "LibriSpeech")
+    build()
+    assert len(spoken) == 2 * once
 
 
 def test_a_real_corpus_is_never_replaced(tmp_path):
