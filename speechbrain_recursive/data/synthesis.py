@@ -164,8 +164,8 @@ def synthesize(
             f"{corpus} is not a synthetic corpus and will not be replaced; "
             "name another data_folder for the synthetic one"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{twin.root}.lock"):  # runs that start at once wait for the first
+    corpus.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(corpus.parent / f".{corpus.name}.lock"):  # runs that start at once wait for the first
         if is_there():
             return folder
         shutil.rmtree(partial, ignore_errors=True)
