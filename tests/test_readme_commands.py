@@ -53,6 +53,7 @@ BENCHMARKS = {
     "width": 64,
     "frames": 20,
     "pairs": 6,
+    "rounds": 6,
     "memory": False,
     "utterances": 6,
     "steps": STEPS - 2,
