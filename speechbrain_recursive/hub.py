@@ -1,5 +1,7 @@
 """Files and models of Hugging Face, by name or folder, with errors of one line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,18 @@ def read_vocabulary(source: str | Path, key: str) -> list[str]:
     if missing := {"[UNK]", "[CLS]", "[SEP]"} - {*pieces}:
         raise UserError(f"{key}: {path} is not BERT's: it lacks {', '.join(sorted(missing))}")
     return pieces
+
+
+@contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """A context in which ``transformers`` prints neither progress nor what a model lacks."""
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
