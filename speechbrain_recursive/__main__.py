@@ -5,7 +5,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from speechbrain_recursive.cli import analyze, cache_teacher, calibrate, compare, describe, table, transcribe
+from speechbrain_recursive.cli import (
+    analyze,
+    cache_teacher,
+    calibrate,
+    compare,
+    describe,
+    table,
+    transcribe,
+)
 from speechbrain_recursive.errors import UserError, of_system
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what shells report of SIGINT and SIGPIPE

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class BertTeacher(Teacher):
-    """A frozen BERT: the states of its last layer, one for each token and <eos> (CIF-HKD, Section 2.1.2).
+    """A frozen BERT: its last states, one for each token and <eos> (CIF-HKD, Section 2.1.2).
 
     BERT reads [CLS], the tokens and [SEP]; the state of [CLS] is dropped, and that of [SEP] belongs to
     <eos>. Augmented speech has the states of its transcript.

@@ -108,11 +108,11 @@ def test_what_is_no_bert_is_refused_in_one_line(folder, tokenizer, write_bert, t
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     refused("results/bert_mini/1234/bert", "bert: there is no folder results/bert_mini/1234/bert: train")
-    refused("bert-base-nowhere", r"bert: bert-base-nowhere cannot be loaded: .*give the folder of a copy")
+    refused("bert-base-nowhere", r"bert: bert-base-nowhere cannot be loaded: .*the folder of a copy")
     refused(tmp_path, f"bert: {tmp_path} cannot be loaded")
     config = {"model_type": "gpt2"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    refused(tmp_path, f"bert: {tmp_path} is not BERT-like but of the type gpt2: give a model of the type")
+    refused(tmp_path, f"bert: {tmp_path} is not BERT-like but of the type gpt2: give a model of")
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
     refused(tmp_path, r"is not BERT-like: it has no vocab\.txt")
     (tmp_path / "vocab.txt").write_bytes((folder / "vocab.txt").read_bytes())
