@@ -174,8 +174,10 @@ class TokenizerSpec:
                 f"tokenizer: size is {self.size}, but the vocabulary of {self.vocabulary} makes "
                 f"{len(made)} tokens: set size to {len(made)}, with {_override(size=len(made))}"
             )
+        spelled = set()
         for where, text in rows:
-            for word in normal(text).split():
+            for word in sorted({*normal(text).split()} - spelled):
+                spelled.add(word)
                 if made.decode(made.encode(word)) != word:
                     raise UserError(
                         f"{where} has {word}, which the vocabulary of {self.vocabulary} cannot spell; "

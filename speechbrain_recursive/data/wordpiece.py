@@ -5,6 +5,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import sentencepiece
@@ -57,7 +58,7 @@ class WordPieceTokenizer(Pieces):
         own = {*marks(seq2seq), WORD_BOUNDARY, ""}
         bracketed = re.compile(r"\[.+\]")
         self._vocabulary = [x for x in vocabulary if x not in own and not bracketed.fullmatch(x)]
-        forms = {form: c for c in JOINED if c in {*vocabulary} for form in joints(c)}
+        forms = {form: c for c in JOINED if c in vocabulary for form in joints(c)}
         super().__init__([*dict.fromkeys([*self._vocabulary, *forms])], seq2seq)
         self.upper = bool(upper)
         self.folds = not any(piece != piece.lower() for piece in self._vocabulary)
@@ -177,6 +178,7 @@ def joints(mark: str) -> list[str]:
     return [WITHIN + mark, mark + WITHIN, WITHIN + mark + WITHIN]
 
 
+@cache
 def punctuation(text: str) -> bool:
     """Whether a text is one character that BERT takes for punctuation.
 
