@@ -3,6 +3,9 @@
 A file may name others under ``base``, a path or a list of paths relative to itself. Bases are merged in
 order, each into those before it, then the file's own keys, then the command line, all by the rule in
 :mod:`speechbrain_recursive.merging`. References are resolved after that, so they work across files.
+
+A base may also be the model that a key names: ``base: !ref <warm_start>`` stands for the
+``hyperparams.yaml`` of that results folder, and for nothing while ``warm_start`` is open.
 """
 
 import difflib
@@ -24,7 +27,7 @@ from ruamel.yaml.error import YAMLError
 
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import check_file, read_text
-from speechbrain_recursive.merging import dump, explain, merge_trees, parse, references
+from speechbrain_recursive.merging import dump, explain, merge_trees, names_in, parse, references, tag
 from speechbrain_recursive.overrides import Overrides, parse_overrides
 
 
@@ -49,8 +52,8 @@ def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
         If a file is missing, not valid YAML or its own base, or an override names a key that no file
         has.
     """
-    tree = _add_file(CommentedMap(), Path(path), ())
     overrides = parse_overrides(overrides)
+    tree = _add_file(CommentedMap(), Path(path), (), overrides)
     for key in overrides:
         if key not in tree:
             near = difflib.get_close_matches(str(key), tree, n=1)
@@ -59,16 +62,43 @@ def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
     return merge_trees(tree, overrides, path)
 
 
-def _add_file(tree: Mapping[str, Any], path: Path, above: tuple[Path, ...]) -> Mapping[str, Any]:
-    """Merge a file's bases and then its own keys into a tree; `above` are the files that build on it."""
+def _add_file(
+    tree: Mapping[str, Any], path: Path, above: tuple[Path, ...], given: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Merge a file's bases and then its own keys into a tree.
+
+    `above` are the files that build on it, `given` the keys that replace its own.
+    """
     if path in above:
         raise UserError(f"{path} is its own base")
     missing = f"{path} does not exist (base of {above[-1]})" if above else None
     own = parse(read_text(path, missing), path)
     bases = own.pop("base", [])
+    given = own | given
     for base in bases if isinstance(bases, list) else [bases]:
-        tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path))
+        if tag(base) is None:
+            tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path), given)
+        elif tag(model := given.get(*names_in(base.value))) != "!PLACEHOLDER":
+            tree = _add_file(tree, hyperparams_of(model), (*above, path), given)
     return merge_trees(tree, own, path)
+
+
+def hyperparams_of(model: str | Path) -> Path:
+    """The ``hyperparams.yaml`` of a finished run.
+
+    Arguments
+    ---------
+    model : str or pathlib.Path
+        Its results folder, or the ``model.ckpt`` in it.
+
+    Raises
+    ------
+    UserError
+        If there is no such file.
+    """
+    folder = Path(str(model))
+    path = (folder.parent if folder.suffix == ".ckpt" else folder) / "hyperparams.yaml"
+    return check_file(path, f"{model} holds no finished run: there is no {path}")
 
 
 def load(

@@ -64,7 +64,9 @@ class Pretrained:
         path = Path(self.source or "") / "model.ckpt"
         return path if path.is_file() else None
 
-    def __call__(self, model: nn.Module, pieces: Sequence[str] = ()) -> None:
+    def __call__(
+        self, model: nn.Module, pieces: Sequence[str] = (), reset: tuple[str, ...] = ()
+    ) -> set[str]:
         """Load into a model.
 
         A CTC head of Hugging Face's gives each piece its own row; pieces without one keep their random
@@ -76,6 +78,13 @@ class Pretrained:
             Its ``embed`` is a :class:`~speechbrain_recursive.nn.ssl.WaveformEmbedding`.
         pieces : sequence of str
             The pieces of its tokenizer, by id.
+        reset : tuple of str
+            Weights whose names begin so keep their initial values.
+
+        Returns
+        -------
+        set of str
+            Names of the weights that were taken over.
 
         Raises
         ------
@@ -84,13 +93,13 @@ class Pretrained:
             fit.
         """
         if self.source is None:
-            return
+            return set()
         try:
             if self.path is None:
                 weights = hub_weights(str(self.source), model, pieces)
             else:
                 weights = read_weights(self.path)
-            transfer_layers(model, weights, self._layers)
+            return transfer_layers(model, weights, self._layers, reset)
         except UserError:
             raise
         except ValueError as error:

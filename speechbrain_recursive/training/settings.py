@@ -10,11 +10,13 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.merging import leaves, names_in, references
 
 PLACES = {"output_folder", "data_folder", "synthetic_folder", "download"}
-EVALUATION = {"decoders", "eval_loops", "eval_depths", "corpus[test_splits]", "bad_test_audio"}
+MANIFESTS = {"train_manifest", "dev_manifest"}  # what they hold is compared
+EVALUATION = {"decoders", "eval_loops", "eval_depths", "bad_test_audio"}
+EVALUATION |= {"corpus[test_splits]", "test_manifest"}
 CHECKPOINTS = {"keep_checkpoints", "average_checkpoints", "ckpt_interval_minutes"}
 LOGGING = {"tensorboard", "wandb_project", "log_interval"}
 HARDWARE = {"num_workers", "eval_batch_seconds", "recompute", "compile_layers"}
-FREE = PLACES | EVALUATION | CHECKPOINTS | LOGGING | HARDWARE
+FREE = PLACES | MANIFESTS | EVALUATION | CHECKPOINTS | LOGGING | HARDWARE
 RISING = {"number_of_epochs"}
 OPTIONS = ("auto_mix_prec", "bfloat16_mix_prec", "remove_vector_weight_decay")
 MOST_NAMED = 8  # differences in one message
