@@ -10,6 +10,7 @@ import torch
 from speechbrain_recursive.data.aishell import Aishell1
 from speechbrain_recursive.data.common_voice import CommonVoice
 from speechbrain_recursive.data.librispeech import LibriSpeech
+from speechbrain_recursive.data.own_data import OwnData
 from speechbrain_recursive.data.switchboard import Switchboard
 from speechbrain_recursive.hparams import merge
 
@@ -47,6 +48,7 @@ SPLITS = {
     "AISHELL-1": {},
     "CommonVoice-fr": {},
     "Switchboard": {"dev_conversations": 1, "test_splits": ["hub5e_00"]},
+    "Manifest": {},
 }
 
 
@@ -81,6 +83,12 @@ def switchboard(tmp_path_factory):
     """Synthetic turns in the layout of Switchboard and Hub5'00; the first conversation is for dev."""
     folder = tmp_path_factory.mktemp("switchboard")
     return Switchboard().synthesize(folder, n_train=18, n_dev=2, n_test=6)
+
+
+@pytest.fixture(scope="session")
+def own_data(tmp_path_factory):
+    """A dozen synthetic utterances with manifests."""
+    return OwnData().synthesize(tmp_path_factory.mktemp("own_data"), n_train=8, n_dev=2, n_test=3)
 
 
 @pytest.fixture(scope="session")
@@ -169,7 +177,7 @@ def small():
                 "model": LM,
                 "tokenizer": {"size": 200 if tree["tokenizer"]["token_type"] == "char" else 50},
             }
-        elif not tree["characters"]:
+        elif not tree.get("characters", "those of another model"):
             given["vocab_size"] = 200 if tree["token_type"] == "char" else 50
         return given
 
@@ -178,17 +186,21 @@ def small():
 
 @pytest.fixture(scope="session")
 def peers(run_recipe, small, tmp_path_factory):
-    """``peers(recipe, corpus)``: overrides that name a small trained teacher, if it needs one."""
+    """``peers(recipe, corpus)``: overrides that name the small trained models that it needs."""
     trained = {}
 
     def overrides(path, corpus):
-        if "teacher" not in merge(path):
+        tree = merge(path)
+        key = "warm_start" if path.stem == "finetune" else "teacher"
+        if key not in tree:
             return {}
-        recipe = path.with_name(f"{Path(merge(path)['teacher']).parent.name}.yaml")
+        recipe = path.with_name("train.yaml")
+        if key == "teacher":
+            recipe = path.with_name(f"{Path(tree[key]).parent.name}.yaml")
         if recipe not in trained:
             trained[recipe] = tmp_path_factory.mktemp(recipe.stem)
             given = {"data_folder": corpus, "output_folder": trained[recipe], **small(recipe)}
             run_recipe([recipe, *flags(given)], recipe.parents[1].name)
-        return {"teacher": trained[recipe]}
+        return {key: trained[recipe]}
 
     return overrides

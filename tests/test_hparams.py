@@ -34,6 +34,23 @@ def refused(path, overrides=None):
     return str(caught.value)
 
 
+def test_a_base_may_be_the_model_that_a_key_names(files, tmp_path):
+    path = files(
+        hyperparams="d: 2\nwidth: !ref <d> * 2\nstart: older\n",
+        low="base: !ref <start>\nstart: !PLACEHOLDER\nlr: 1\n",
+        top="base: low.yaml\nlr: 2\n",
+    )
+    assert dict(merge(path))["lr"] == 2
+    assert "d" not in merge(path)  # the model is open
+    assert "top.yaml leaves start open: give it with --start" in refused(path)
+    for model in (str(tmp_path), f"{tmp_path}/model.ckpt"):
+        hparams, _ = load(path, {"start": model, "d": 5})
+        assert (hparams["width"], hparams["lr"], hparams["start"]) == (10, 2, model)
+    gone = tmp_path / "gone"
+    said = f"{gone} holds no finished run: there is no {gone}/hyperparams.yaml"
+    assert refused(path, {"start": str(gone)}) == said
+
+
 def test_a_chain_of_bases_is_merged_and_the_file_itself_wins(files):
     path = files(
         low="a: 1\nb: 1\nc: 1\n", middle="base: low.yaml\nb: 2\nc: 2\n", top="base: middle.yaml\nc: 3\n"

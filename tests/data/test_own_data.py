@@ -19,16 +19,22 @@ GOOD = ["a,1.0,audio/a.wav,ONE TWO", "b,2.0,$data_root/audio/b.flac,TWO"]
 LETTERS = TokenizerSpec(characters="ENOTW")
 
 
-@pytest.fixture
-def data(tmp_path):
-    """A folder of audio of several formats: each file lasts another number of seconds."""
-    folder = tmp_path / "data"
-    (folder / "audio").mkdir(parents=True)
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory):
+    """A folder of several formats: each file lasts another number of seconds."""
+    folder = tmp_path_factory.mktemp("audio")
     rng = np.random.default_rng(0)
     for name, seconds, rate in (("a.wav", 1, 16000), ("b.flac", 2, 8000), ("c.ogg", 3, 16000)):
         samples = 0.1 * rng.standard_normal((seconds * rate, 2 if name == "b.flac" else 1))
-        soundfile.write(folder / "audio" / name, samples, rate)
+        soundfile.write(folder / name, samples, rate)
     return folder
+
+
+@pytest.fixture
+def data(audio, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/audio").symlink_to(audio)
+    return tmp_path / "data"
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ def test_json_lines_of_nemos(prepare, data):
         as_json(audio_filepath="audio/c.ogg", duration=1.258, text="two", offset=1.75, speaker=7),
     ]
     rows = list(prepare(lines, "train.json", normalize="upper").values())
-    assert [row["wrd"] for row in rows] == ["ONE", "ONE TWO", "TWO"] or len(rows) == 3
+    assert len(rows) == 3
     by_text = {row["wrd"]: row for row in rows}
     assert (by_text["ONE"]["start"], by_text["ONE"]["stop"]) == (0.25, 0.75)
     assert (by_text["TWO"]["start"], by_text["TWO"]["stop"]) == (1.75, 3.0)  # rounded beyond the end
@@ -112,7 +118,7 @@ def test_transcripts_are_normalized(prepare, normalize, expected):
         ("c,long,audio/c.ogg,ONE", "line 4: 'long' is not a duration"),
         (
             "c,3,audio/c.ogg,ONÉ 2",
-            "line 4 has 2 É, which the alphabet does not contain; .*give all letters",
+            "line 4 has 2 É, which the alphabet does not contain; .* all letters",
         ),
     ],
 )
@@ -178,30 +184,30 @@ class TestKeptTokens:
 
     @pytest.fixture
     def old(self, tmp_path):
-        """A results folder with 20 subwords."""
+        """A results folder with 18 subwords."""
         texts = ["ONE TWO", "TWO TWO NOON", "TEN NOTES ONE TONE", "WE WON TWO TOWN"]
-        SentencePieceTokenizer.from_texts(texts, 20).save(tmp_path / "old/tokenizer.json")
+        SentencePieceTokenizer.from_texts(texts, 18).save(tmp_path / "old/tokenizer.json")
         return tmp_path / "old"
 
     def test_a_sentencepiece_model_keeps_its_ids_on_other_text(self, old, prepare, tmp_path):
         prepare(["a,1,audio/a.wav,WENT WENT", "b,2,audio/b.flac,SEEN NEWTON"])
         manifests = [tmp_path / "save/train.csv"]
-        kept = TokenizerSpec(size=20, kept=old).build(tmp_path / "new/tokenizer.json", manifests)
+        kept = TokenizerSpec(size=18, kept=old).build(tmp_path / "new/tokenizer.json", manifests)
         before = load_tokenizer(old / "tokenizer.json")
         assert kept.pieces == before.pieces == load_tokenizer(tmp_path / "new/tokenizer.json").pieces
         assert kept.encode("SEEN NEWTON") == before.encode("SEEN NEWTON")
-        made = TokenizerSpec(size=18).build(tmp_path / "other.json", manifests)
-        assert made.pieces != before.pieces[:18]  # what another model would do
+        made = TokenizerSpec(size=12).build(tmp_path / "other.json", manifests)
+        assert made.pieces != before.pieces[:12]  # what another model would do
 
     def test_characters_without_tokens_are_refused(self, old, prepare, data):
-        spec = TokenizerSpec(size=20, kept=old / "model.ckpt")
+        spec = TokenizerSpec(size=18, kept=old / "model.ckpt")
         assert prepare(GOOD, tokenizer=spec)
         said = (
             rf"{data}/train\.csv, line 2 has R, which the tokenizer of .*old/model.ckpt does not contain"
         )
         with pytest.raises(UserError, match=said):
-            prepare(["a,1,audio/a.wav,THREE".replace("H", "")], tokenizer=spec)
+            prepare(["a,1,audio/a.wav,TREE"], tokenizer=spec)
 
     def test_another_number_of_tokens_is_refused(self, old, prepare):
-        with pytest.raises(UserError, match="old has 20 tokens, and by its settings 30"):
+        with pytest.raises(UserError, match="old has 18 tokens, and by its settings 30"):
             prepare(GOOD, tokenizer=TokenizerSpec(size=30, kept=old))
