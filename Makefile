@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: setup mini bicycle-mini test lint format bench
+.PHONY: setup mini bicycle-mini foldable-mini test lint format bench
 
 setup: $(INSTALLED)
 
@@ -23,6 +23,10 @@ mini: setup
 # BiCycle beside all its rivals at the size of mini: teacher, students, one table.
 bicycle-mini: setup
 	PATH="$(abspath $(BIN)):$$PATH" sh recipes/LibriSpeech/bicycle_mini.sh
+
+# Foldable beside models of one depth at the size of mini: every path to every depth, one table, one plot.
+foldable-mini: setup
+	PATH="$(abspath $(BIN)):$$PATH" sh recipes/Switchboard/foldable_mini.sh
 
 test: setup
 	$(BIN)/python -m pytest

@@ -54,6 +54,7 @@ BENCHMARKS = {
     "width": 64,
     "frames": 20,
     "pairs": 6,
+    "rounds": 6,
     "memory": False,
     "utterances": 6,
     "steps": STEPS - 2,
@@ -192,6 +193,9 @@ def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switch
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     environment |= {
         "ROWS": "2_2 cycle relaxed",  # of bicycle_mini.sh
+        "LAYERS": "12",  # of foldable_mini.sh, as the next two
+        "FOLDED": "6",
+        "LOSSES": "",
         "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",

@@ -9,7 +9,7 @@ from speechbrain_recursive.analysis.plots import COLORS, png
 from speechbrain_recursive.analysis.report import markdown_table
 
 
-def paths_table(models: Mapping[str, dict], alone: Mapping[str, dict]) -> str:
+def paths_table(models: Mapping[str, dict], alone: Mapping[str, dict], seeds: bool = False) -> str:
     """Format the paths of several models as a Markdown table.
 
     Arguments
@@ -19,6 +19,8 @@ def paths_table(models: Mapping[str, dict], alone: Mapping[str, dict]) -> str:
     alone : mapping of str to dict
         By name, what :func:`speechbrain_recursive.inference.paths.measure_alone` returns: models that
         were trained for one depth.
+    seeds : bool
+        Whether these are means over seeds, with the lowest and the highest in place of an interval.
 
     Returns
     -------
@@ -43,7 +45,8 @@ def paths_table(models: Mapping[str, dict], alone: Mapping[str, dict]) -> str:
             lines.append([name, str(each["depth"]), count, *rates, _rate(median), median["label"]])
     for name, each in alone.items():
         lines.append([name, str(each["depth"]), "-", *["-"] * 4, _rate(each), "trained for this depth"])
-    return markdown_table([*heads, f"median {metric} % [95%]", "median path"], lines)
+    interval = "lowest, highest" if seeds else "95%"
+    return markdown_table([*heads, f"median {metric} % [{interval}]", "median path"], lines)
 
 
 def error_by_path(models: Mapping[str, dict], alone: Mapping[str, dict], title: str) -> bytes:

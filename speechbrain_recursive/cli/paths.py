@@ -25,6 +25,9 @@ def add_paths(analyses: _SubParsersAction) -> None:
     paths.add_argument(
         "--beside", nargs="+", default=[], metavar="RESULTS", help="models trained for one depth each"
     )
+    paths.add_argument(
+        "--seeds", action="store_true", help="average runs whose folders differ in the last name alone"
+    )
     paths.add_argument("--split", help="a set of the runs (default: the first test set)")
     paths.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     paths.add_argument("--output_folder", metavar="FOLDER", help="default: the last of RESULTS")
@@ -37,12 +40,14 @@ def _paths(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.inference.paths import measure_side_by_side
 
     options = arguments.depths, arguments.paths, arguments.split, arguments.seed, arguments.device
-    found = measure_side_by_side(arguments.models, arguments.beside, *options)
+    found = measure_side_by_side(arguments.models, arguments.beside, *options, seeds=arguments.seeds)
     models, alone = found["models"], found["beside"]
     title = f"Greedy decoding of {found['split']} by the paths to each logical depth"
+    table = paths_table(models, alone, arguments.seeds)
+    over = "paths and seeds" if arguments.seeds else "paths"
     text = (
-        f"{title}\n\n{paths_table(models, alone)}\n\nThe median path is that of {found['chosen_on']}, "
-        "and --depth takes it. The deviation is over paths.\n"
+        f"{title}\n\n{table}\n\nThe median path is that of {found['chosen_on']}, and --depth takes it. "
+        f"The deviation is over {over}.\n"
     )
     folder = Path(arguments.output_folder or arguments.models[-1])
     write_whole(folder / "paths.png", error_by_path(models, alone, title))

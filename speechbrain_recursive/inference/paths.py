@@ -22,6 +22,7 @@ def measure_side_by_side(
     split: str | None = None,
     seed: int = 0,
     device: str = "cpu",
+    seeds: bool = False,
 ) -> dict[str, Any]:
     """Measure the paths of several models, and models that were trained for one depth.
 
@@ -34,17 +35,23 @@ def measure_side_by_side(
     depths, limit, split, seed, device
         See :func:`measure_paths`. Of the depths, each model takes those that it has paths of. The split
         is one for all, by default of the first model.
+    seeds : bool
+        Whether to take models together whose folders differ in their last name alone, such as
+        ``results/foldable_mini/1`` and ``results/foldable_mini/2``.
 
     Returns
     -------
     dict
         ``split``, ``chosen_on``, and by short names ``models``, from :func:`measure_paths`, and
-        ``beside``, from :func:`measure_alone`.
+        ``beside``, from :func:`measure_alone`. With ``seeds``, statistics are over the paths of all
+        seeds, of which each has its own median; ``wer`` is their mean, ``low`` and ``high`` are the
+        lowest and the highest.
 
     Raises
     ------
     UserError
-        If these raise it, a folder is named twice, or the corpora differ in their metric.
+        If these raise it, a folder is named twice, the corpora differ in their metric, or models differ
+        that are to be taken together.
     """
     folders = [*models, *beside]
     names = dict(zip(folders, short_names(folders), strict=True))
@@ -61,9 +68,13 @@ def measure_side_by_side(
         if not any(depth in each for each in reached.values()):
             _paths(schedules[models[0]], depth)  # says which depths are near
     options = limit, split, seed, device
-    found = {names[folder]: measure_paths(folder, reached[folder], *options) for folder in models}
-    alone = {names[folder]: measure_alone(folder, split, device) for folder in beside}
-    about = {"split": split, "chosen_on": found[names[models[0]]]["chosen_on"]}
+    found = {folder: measure_paths(folder, reached[folder], *options) for folder in models}
+    alone = {folder: measure_alone(folder, split, device) for folder in beside}
+    about = {"split": split, "chosen_on": found[models[0]]["chosen_on"]}
+    if seeds:
+        found, alone = _together(found, _pool), _together(alone, _mean)
+        names = dict(zip([*found, *alone], short_names([*found, *alone]), strict=True))
+    found, alone = ({names[each]: facts for each, facts in some.items()} for some in (found, alone))
     return {**about, "models": found, "beside": alone}
 
 
@@ -130,12 +141,9 @@ def measure_paths(
     for depth, paths in chosen.items():
         ranked = sorted(paths, key=lambda path: rates[dev][path].wer)
         middle = ranked[(len(ranked) - 1) // 2]
-        values = [rates[split][path].wer for path in paths]
-        facts = {"depth": depth, "legal": len(legal[depth])}
-        facts |= {"mean": statistics.mean(values), "std": statistics.pstdev(values)}
-        facts |= {"min": min(values), "max": max(values)}
         about = [_about(path, rates[split][path].wer, rates[dev][path].wer) for path in paths]
         ends = {"low": rates[split][middle].low, "high": rates[split][middle].high}
+        facts = {"depth": depth, "legal": len(legal[depth]), **_statistics(about)}
         found.append({**facts, "median": about[paths.index(middle)] | ends, "paths": about})
     medians = {str(each["depth"]): each["median"]["loops"] for each in found}
     write_whole(folder / MEDIAN_PATHS, json.dumps({"chosen_on": dev, "paths": medians}, indent=1))
@@ -203,3 +211,45 @@ def _sample(draw, paths, limit):
 
 def _about(path, wer, dev):
     return {"label": str(path), "loops": path.schedule.loops, "wer": wer, "dev": dev}
+
+
+def _statistics(paths):
+    rates = [path["wer"] for path in paths]
+    middle = {"mean": statistics.mean(rates), "std": statistics.pstdev(rates)}
+    return {**middle, "min": min(rates), "max": max(rates)}
+
+
+def _together(found, join):
+    """What was found in folders that lie in the same one, joined."""
+    groups = {}
+    for folder, facts in found.items():
+        groups.setdefault(Path(folder).parent, []).append(facts)
+    joined = {}
+    for parent, some in groups.items():
+        try:
+            joined[parent] = join(some)
+        except ValueError:
+            raise UserError(f"{parent} holds runs of different models; leave out --seeds") from None
+    return joined
+
+
+def _pool(models):
+    """One model's paths with those of its other seeds."""
+    if len({model["layers"] for model in models}) > 1:
+        raise ValueError
+    depths = []
+    for same in zip(*(model["depths"] for model in models), strict=True):
+        paths = [path for each in same for path in each["paths"]]
+        median = _mean([each["median"] | {"depth": each["depth"]} for each in same])
+        facts = {"depth": median.pop("depth"), "legal": sum(each["legal"] for each in same)}
+        median["label"] = "of each seed"
+        depths.append({**facts, **_statistics(paths), "median": median, "paths": paths})
+    return models[0] | {"depths": depths}
+
+
+def _mean(rates):
+    """One rate from those of several seeds at the same depth."""
+    if len({rate["depth"] for rate in rates}) > 1:
+        raise ValueError
+    values = [rate["wer"] for rate in rates]
+    return rates[0] | {"wer": statistics.mean(values), "low": min(values), "high": max(values)}

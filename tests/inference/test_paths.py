@@ -103,6 +103,52 @@ def test_depths_without_paths_are_left_out(results):
     assert found["split"] == "test2"
 
 
+def test_seeds_together(results, tmp_path):
+    for name in ("fold", "plain"):
+        (tmp_path / name).mkdir()
+    models = [results(unfold(n, 8), f"fold/{seed}") for seed, n in enumerate((4, 4))]
+    plain = [results(unfold(3, 3), "plain/0"), results(unfold(3, 3), "plain/1")]
+    found = measure_side_by_side(models, plain, [5, 6], seeds=True)
+    assert (list(found["models"]), list(found["beside"])) == (["fold"], ["plain"])
+    single = measure_paths(models[0], [5, 6])["depths"]
+    for both, one in zip(found["models"]["fold"]["depths"], single, strict=True):
+        assert (both["depth"], both["legal"]) == (one["depth"], 2 * one["legal"])
+        assert both["paths"] == one["paths"] * 2
+        for key in ("mean", "std", "min", "max"):
+            assert both[key] == pytest.approx(one[key])
+        assert {both["median"][key] for key in ("wer", "low", "high")} == {one["median"]["wer"]}
+    other = results(unfold(2, 8), "fold/2"), results(unfold(4, 4), "plain/2")
+    for wrong in ([[*models, other[0]], plain], [models, [*plain, other[1]]]):
+        with pytest.raises(UserError, match="runs of different models; leave out --seeds"):
+            measure_side_by_side(*wrong, depths=[8], seeds=True)
+
+
+def test_seeds_differ(results, tmp_path, monkeypatch):
+    (tmp_path / "fold").mkdir()
+    models = [results(unfold(2, 4), f"fold/{seed}") for seed in range(3)]
+    measure = paths.measure_paths
+
+    def worse_by_seed(folder, *arguments):
+        found = measure(folder, *arguments)
+        for depth in found["depths"]:
+            for each in [*depth["paths"], depth["median"]]:
+                each["wer"] += 10 * int(folder.name)
+        return found
+
+    monkeypatch.setattr(paths, "measure_paths", worse_by_seed)
+    (model,) = measure_side_by_side(models, depths=[3], seeds=True)["models"].values()
+    (depth,) = model["depths"]
+    rates = [
+        rate("test", Depth(path)) + 10 * seed for seed in range(3) for path in unfold(2, 4).paths(3)
+    ]
+    assert depth["mean"] == pytest.approx(statistics.mean(rates))
+    assert depth["std"] == pytest.approx(statistics.pstdev(rates))
+    median = depth["median"]
+    assert median["high"] - median["low"] == 20
+    assert median["wer"] == pytest.approx(median["low"] + 10)
+    assert median["label"] == "of each seed"
+
+
 def test_side_by_side(results):
     models = [results(unfold(4, 8), "a"), results(unfold(2, 8), "b")]
     plain = results(unfold(3, 3), "c")
