@@ -5,7 +5,7 @@ order, each into those before it, then the file's own keys, then the command lin
 :mod:`speechbrain_recursive.merging`. References are resolved after that, so they work across files.
 
 A base may also be the model that a key names: ``base: !ref <warm_start>`` stands for the
-``hyperparams.yaml`` of that results folder, and for nothing while ``warm_start`` is open.
+``recipe.yaml`` of that results folder, and for nothing while ``warm_start`` is open.
 """
 
 import difflib
@@ -29,6 +29,8 @@ from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import check_file, read_text
 from speechbrain_recursive.merging import dump, explain, merge_trees, names_in, parse, references, tag
 from speechbrain_recursive.overrides import Overrides, parse_overrides
+
+RECIPE = "recipe.yaml"  # in results folders
 
 
 def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
@@ -79,12 +81,12 @@ def _add_file(
         if tag(base) is None:
             tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path), given)
         elif tag(model := given.get(*names_in(base.value))) != "!PLACEHOLDER":
-            tree = _add_file(tree, hyperparams_of(model), (*above, path), given)
+            tree = _add_file(tree, recipe_of(model), (*above, path), given)
     return merge_trees(tree, own, path)
 
 
-def hyperparams_of(model: str | Path) -> Path:
-    """The ``hyperparams.yaml`` of a finished run.
+def recipe_of(model: str | Path) -> Path:
+    """The ``recipe.yaml`` of a finished run, whose references are not resolved.
 
     Arguments
     ---------
@@ -97,7 +99,7 @@ def hyperparams_of(model: str | Path) -> Path:
         If there is no such file.
     """
     folder = Path(str(model))
-    path = (folder.parent if folder.suffix == ".ckpt" else folder) / "hyperparams.yaml"
+    path = (folder.parent if folder.suffix == ".ckpt" else folder) / RECIPE
     return check_file(path, f"{model} holds no finished run: there is no {path}")
 
 

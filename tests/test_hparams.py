@@ -36,7 +36,7 @@ def refused(path, overrides=None):
 
 def test_a_base_may_be_the_model_that_a_key_names(files, tmp_path):
     path = files(
-        hyperparams="d: 2\nwidth: !ref <d> * 2\nstart: older\n",
+        recipe="d: 2\nwidth: !ref <d> * 2\nstart: older\n",
         low="base: !ref <start>\nstart: !PLACEHOLDER\nlr: 1\n",
         top="base: low.yaml\nlr: 2\n",
     )
@@ -47,7 +47,7 @@ def test_a_base_may_be_the_model_that_a_key_names(files, tmp_path):
         hparams, _ = load(path, {"start": model, "d": 5})
         assert (hparams["width"], hparams["lr"], hparams["start"]) == (10, 2, model)
     gone = tmp_path / "gone"
-    said = f"{gone} holds no finished run: there is no {gone}/hyperparams.yaml"
+    said = f"{gone} holds no finished run: there is no {gone}/recipe.yaml"
     assert refused(path, {"start": str(gone)}) == said
 
 

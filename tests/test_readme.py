@@ -22,7 +22,7 @@ ANALYSES = ["bins", "boundaries", "cad", "paths", "pca", "probe", "similarity"]
 COMMANDS = ["describe", "transcribe", "calibrate", "compare", "table"]
 COMMANDS += [f"analyze {kind}" for kind in ANALYSES]
 NOT_OURS = re.compile(
-    r"my_method\.py|hyperparams\.yaml|hparams/NAME\.yaml"
+    r"my_method\.py|(hyperparams|recipe)\.yaml|hparams/NAME\.yaml"
     r"|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell|cv-corpus-.*|fr.*|clips)/"
 )
 

@@ -85,8 +85,9 @@ def train(
 ) -> dict[str, Any] | None:
     """Prepare, train, evaluate and report, in this process.
 
-    The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokenizer.json``,
-    ``model.ckpt`` (the weights that were evaluated), the report and the logs; ``save`` holds the
+    The results folder then holds ``hyperparams.yaml`` (complete in itself), ``recipe.yaml``
+    (the same before references were resolved, for fine-tuning), ``tokenizer.json``, ``model.ckpt`` (the
+    weights that were evaluated), the report and the logs; ``save`` holds the
     checkpoints to resume from, which refuse to resume with other settings; see
     :class:`~speechbrain_recursive.training.settings.Settings`. A training that diverges has a report
     without error rates, whose tables say that it did not converge (DNC), and no ``model.ckpt``.

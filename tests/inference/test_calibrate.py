@@ -32,8 +32,8 @@ def folder(trained, tmp_path_factory):
 def reschedule(folder, call):
     """Give a model of four layers another schedule."""
     path = folder / "hyperparams.yaml"
-    new = rf"schedule: !apply:speechbrain_recursive.nn.schedule.{call}\n"
-    old = r"^schedule: !apply:.*\n(?: .*\n)+"
+    new = rf"schedule: \1!apply:speechbrain_recursive.nn.schedule.{call}\n"
+    old = r"^schedule: (&\w+ )!apply:.*\n(?: .*\n)+"
     text, n = re.subn(old, new, path.read_text(), flags=re.MULTILINE)
     assert n == 1
     path.write_text(text)

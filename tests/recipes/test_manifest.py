@@ -86,7 +86,7 @@ def test_other_tokens_need_new_heads(finetune, trained):
     [
         (
             {"warm_start": "nowhere"},
-            "nowhere holds no finished run: there is no nowhere/hyperparams.yaml",
+            "nowhere holds no finished run: there is no nowhere/recipe.yaml",
         ),
         (
             {"freeze": "[embed, rnn]"},

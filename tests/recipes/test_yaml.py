@@ -41,7 +41,7 @@ def corpora(librispeech, aishell, common_voice, switchboard, own_data):
 @pytest.mark.parametrize("path", YAMLS, ids=named)
 def test_it_is_built_at_full_size(path, tmp_path):
     if path.stem == "finetune":
-        (tmp_path / "hyperparams.yaml").write_text(dump(merge(path.with_name("train.yaml"))))
+        (tmp_path / "recipe.yaml").write_text(dump(merge(path.with_name("train.yaml"))))
     model = {"warm_start": str(tmp_path)} if path.stem == "finetune" else {}
     hparams, _ = load(path, OPEN | model, device="meta")
     parameters = list(hparams["model"].parameters())
