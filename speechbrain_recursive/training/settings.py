@@ -9,7 +9,7 @@ from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, registe
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.merging import leaves, names_in, references
 
-PLACES = {"output_folder", "data_folder", "synthetic_folder", "download"}
+PLACES = {"output_folder", "data_folder", "synthetic_folder", "download", "trust"}
 EVALUATION = {"decoders", "eval_loops", "eval_depths", "corpus[test_splits]", "bad_test_audio"}
 CHECKPOINTS = {"keep_checkpoints", "average_checkpoints", "ckpt_interval_minutes"}
 LOGGING = {"tensorboard", "wandb_project", "log_interval"}

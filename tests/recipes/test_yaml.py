@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.core import RunOptions
 
+import speechbrain_recursive.hparams as hparams_module
 from speechbrain_recursive.analysis.plots import depth_axis
 from speechbrain_recursive.hparams import load, merge
+from speechbrain_recursive.safety import check_settings
 
 ROOT = Path(__file__).parents[2]
 YAMLS = sorted((ROOT / "recipes").glob("*/hparams/*.yaml"))
@@ -37,7 +40,12 @@ def corpora(librispeech, aishell, common_voice, switchboard):
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=named)
-def test_it_is_built_at_full_size(path):
+def test_it_is_built_at_full_size(path, monkeypatch):
+    def build(resolved):
+        check_settings(resolved, path)  # as the settings of its results folder, it needs no --trust
+        return load_hyperpyyaml(resolved)
+
+    monkeypatch.setattr(hparams_module, "load_hyperpyyaml", build)
     hparams, _ = load(path, OPEN, device="meta")
     parameters = list(hparams["model"].parameters())
     assert parameters
