@@ -9,7 +9,7 @@ import difflib
 import random
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from pydoc import ErrorDuringImport
@@ -152,6 +152,28 @@ def resolve(text: str) -> str:
     return text
 
 
+def require(hparams: Mapping[str, Any], keys: Iterable[str], path: str | Path) -> None:
+    """Refuse settings that lack keys which each run has.
+
+    Arguments
+    ---------
+    hparams : mapping of str to Any
+        From :func:`load`.
+    keys : iterable of str
+        The keys.
+    path : str or pathlib.Path
+        The file that error messages name.
+
+    Raises
+    ------
+    UserError
+        If a key is missing.
+    """
+    for key in keys:
+        if key not in hparams:
+            raise UserError(f"{path} has no {key}, which the settings of each run have")
+
+
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Seed the generators of Python, NumPy and PyTorch, and restore their states afterwards."""
@@ -203,6 +225,7 @@ def load_trained(
     if not weights.is_file():
         raise UserError(f"{folder} holds no finished run: there is no {weights.name}")
     hparams, _ = load(folder / SETTINGS, trust=trust)
+    require(hparams, ["model"], folder / SETTINGS)
     model = hparams["model"]
     if not isinstance(model, kind):
         raise UserError(f"{folder} holds {type(model).__name__}, not {kind.__name__}")

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load, load_trained, load_weights, merge
+from speechbrain_recursive.hparams import load, load_trained, merge
 from speechbrain_recursive.merging import dump
 from speechbrain_recursive.nn.transfer import warm_start
+from speechbrain_recursive.weights import load_weights
 
 
 @pytest.fixture

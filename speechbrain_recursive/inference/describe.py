@@ -10,7 +10,7 @@ from speechbrain_recursive.analysis.cost import (
     training_step_activation_bytes,
 )
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load
+from speechbrain_recursive.hparams import load, require
 from speechbrain_recursive.inference.results import depth_for
 from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.overrides import Overrides, parse_overrides
@@ -58,9 +58,11 @@ def describe(
         raise UserError(f"--loops {given['loops']} and --depth {depth}: give one of them")
     path, trust = settings_of(path, trust)
     hparams, _ = load(path, given, device="meta", trust=trust)
+    require(hparams, ["model"], path)
     model = hparams["model"]
     if not isinstance(model, ASRModel):
         raise UserError(f"{path} describes no ASR model, but a {type(model).__name__}")
+    require(hparams, ("max_batch_examples", "max_batch_seconds", "grad_accumulation_factor"), path)
     run = depth_for(model, depth=depth)
     return {
         "schedule": str(run.schedule),

@@ -9,11 +9,12 @@ from speechbrain_recursive.data.pieces import Pieces
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text
-from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.hparams import load_trained, require
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.device import check_device
 from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.nn.schedule import Schedule
+from speechbrain_recursive.safety import SETTINGS
 
 MEDIAN_PATHS = "median_paths.json"
 
@@ -50,6 +51,7 @@ def open_results(
     """
     check_device(device)
     model, hparams = load_trained(folder, ASRModel, trust)
+    require(hparams, ("corpus", "task", "n_tokens"), Path(folder) / SETTINGS)
     path = Path(folder) / "tokenizer.json"
     tokenizer = load_tokenizer(path)
     if len(tokenizer) != hparams["n_tokens"]:

@@ -25,9 +25,9 @@ class Settings:
     """A recoverable that refuses checkpoints of other settings or of another corpus.
 
     Some keys may change between two runs into one folder, since weights do not depend on them: where
-    files are, what is logged, how batches are loaded and evaluated, how often checkpoints are saved, and
-    decoding, with every key that only ``decoders`` refers to. ``number_of_epochs`` may rise. All other
-    keys must stay as they were when the training began.
+    files are and whether folders are trusted, what is logged, how batches are loaded and evaluated, how
+    often checkpoints are saved, and decoding, with every key that only ``decoders`` refers to.
+    ``number_of_epochs`` may rise. All other keys must stay as they were when the training began.
 
     Make it the first recoverable, so that nothing else is loaded before it refuses.
 
