@@ -60,7 +60,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         raise
     except Exception as error:  # whatever damaged bytes make the readers raise
         cause = error
-    raise UserError(f"{path} holds no weights: it must hold tensors by key and nothing else") from cause
+    raise UserError(f"{path} holds no weights") from cause
 
 
 def load_weights(path: str | Path, into: Callable[[dict[str, torch.Tensor]], Any]) -> None:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import time
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -18,7 +19,6 @@ from speechbrain_recursive.allowed import NAMES
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load, load_trained
-from speechbrain_recursive.inference.describe import describe
 from speechbrain_recursive.merging import dump, parse
 from speechbrain_recursive.nn.transfer import WarmStart
 from speechbrain_recursive.safety import MOST_BYTES, check_settings
@@ -32,7 +32,6 @@ RUNS = {
     "applyref": "a: !applyref:os.system ['touch CANARY']",
     "python object": "a: !!python/object/apply:os.system ['touch CANARY']",
     "verbatim tag": "a: !<tag:yaml.org,2002:python/object/apply:os.system> ['touch CANARY']",
-    "key": "? !apply:os.system ['touch CANARY']\n: 1",
     "deep": "a: {b: [{c: [!apply:os.system ['touch CANARY']]}]}",
     "argument": "a: !new:torch.nn.Linear [1, !apply:os.system ['touch CANARY']]",
     "anchor": "a: [&x !apply:os.system ['touch CANARY'], *x]",
@@ -56,6 +55,7 @@ RUNS = {
 }
 # What would run code later, read files or fetch, and what is no constructor.
 REFUSED = {
+    "key": "? !apply:os.system ['touch CANARY']\n: 1",
     "quoted": "a: \"(!!python/object/apply:os.system ['touch CANARY'])\"",
     "escaped tag": "a: !apply:os%2Esystem ['touch CANARY']",
     "module that is imported": "a: !apply:speechbrain.utils.fetching.os.system [ls]",
@@ -216,6 +216,9 @@ def test_without_the_check_it_would_run(text, write, canary):
     assert not canary.exists()
     with suppress(UserError):
         load(path)
+    until = time.monotonic() + 10  # for a process that it started
+    while not canary.exists() and time.monotonic() < until:
+        time.sleep(0.01)
     assert canary.exists()
 
 
@@ -288,7 +291,7 @@ def test_describe_takes_a_folder(folder, capsys):
         assert main(["describe", str(path), "--yaml"]) == 0
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1]
-    assert describe(folder)["schedule"] == "0 | (1-2)x3 | 3"
+    assert "ASRModel" in printed[0]
 
 
 @pytest.mark.parametrize("trust", [False, True])
@@ -352,7 +355,7 @@ def test_a_pickle_is_no_weights(folder, canary, name, kind):
             torch.save({"a": torch.ones(1), "b": hostile} if kind == "beside tensors" else hostile, file)
     trusted = partial(load_trained, folder, trust=True)  # weights are tensors even so
     for open_it in (trusted, partial(WarmStart(folder), None)):
-        with pytest.raises(UserError, match=f"{name} holds no weights: it must hold tensors") as said:
+        with pytest.raises(UserError, match=f"{name} holds no weights$") as said:
             open_it()
         assert "\n" not in str(said.value)
     assert not canary.exists()
