@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load, load_trained, load_weights, merge
+from speechbrain_recursive.hparams import load, load_trained, merge
 from speechbrain_recursive.merging import dump
 from speechbrain_recursive.nn.transfer import warm_start
+from speechbrain_recursive.weights import load_weights
 
 
 @pytest.fixture
@@ -46,6 +47,9 @@ def test_a_base_may_be_the_model_that_a_key_names(files, tmp_path):
     for model in (str(tmp_path), f"{tmp_path}/model.ckpt"):
         hparams, _ = load(path, {"start": model, "d": 5})
         assert (hparams["width"], hparams["lr"], hparams["start"]) == (10, 2, model)
+    for hostile in ("!apply:os.system [true]", "!applyref:os.system [true]", "!include:a.yaml"):
+        (tmp_path / "recipe.yaml").write_text(f"d: 2\nx: {hostile}\n")
+        assert "is not among what a folder may name" in refused(path, {"start": str(tmp_path)})
     gone = tmp_path / "gone"
     said = f"{gone} holds no finished run: there is no {gone}/recipe.yaml"
     assert refused(path, {"start": str(gone)}) == said

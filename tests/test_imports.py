@@ -11,7 +11,17 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "speechbrain_recursive"
-COMMON = {"bars", "errors", "files", "hparams", "merging", "overrides"}  # that anyone may import
+COMMON = {  # that anyone may import
+    "allowed",
+    "bars",
+    "errors",
+    "files",
+    "hparams",
+    "merging",
+    "overrides",
+    "safety",
+    "weights",
+}
 ROOMS = {
     "nn": set(),
     "data": set(),
@@ -20,12 +30,7 @@ ROOMS = {
     "analysis": {"nn"},
     "training": {"nn", "objectives", "decoding", "analysis", "data"},
     "inference": {"nn", "decoding", "data", "analysis"},
-    "bars": set(),
-    "errors": set(),
-    "files": set(),
-    "hparams": set(),
-    "merging": set(),
-    "overrides": set(),
+    **{name: set() for name in COMMON},
 }
 ENTRY_POINTS = {"__main__", "cli"}
 

@@ -180,7 +180,9 @@ class TokenizerSpec:
     @cached_property
     def _kept(self):
         path = Path(self.kept)
-        tokenizer = load_tokenizer((path.parent if path.suffix == ".ckpt" else path) / FILE)
+        tokenizer = load_tokenizer(
+            (path.parent if path.suffix in (".ckpt", ".safetensors") else path) / FILE
+        )
         if len(tokenizer) != len(self):
             raise UserError(
                 f"{self.kept} has {len(tokenizer)} tokens, and by its settings {len(self)}: put back "

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load_weights, read_weights
 from speechbrain_recursive.nn.layer_maps import LayerMap
+from speechbrain_recursive.weights import load_weights, read_weights, weights_in
 
 # Keys of TransformerASR, and of the other parts of a SpeechBrain Transformer recipe's model, which is
 # [CNN, TransformerASR, seq_lin, ctc_lin].
@@ -48,7 +48,7 @@ class WarmStart:
 
     def __init__(self, path: str | Path, layers: Callable[[int, int], LayerMap] | None = None):
         path = Path(path)
-        self.path = path if path.is_file() or path.suffix == ".ckpt" else path / "model.ckpt"
+        self.path = path if path.is_file() or path.suffix == ".ckpt" else weights_in(path)
         self.layers = layers
 
     def __call__(

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.core import RunOptions
 
+import speechbrain_recursive.hparams as hparams_module
 from speechbrain_recursive.analysis.plots import depth_axis
 from speechbrain_recursive.hparams import load, merge
 from speechbrain_recursive.merging import dump
+from speechbrain_recursive.safety import check_settings
 
 ROOT = Path(__file__).parents[2]
 YAMLS = sorted((ROOT / "recipes").glob("*/hparams/*.yaml"))
@@ -52,7 +55,12 @@ def model(tmp_path):
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=named)
-def test_it_is_built_at_full_size(path, model):
+def test_it_is_built_at_full_size(path, model, monkeypatch):
+    def build(resolved):
+        check_settings(resolved, path)  # as the settings of its results folder, it needs no --trust
+        return load_hyperpyyaml(resolved)
+
+    monkeypatch.setattr(hparams_module, "load_hyperpyyaml", build)
     hparams, _ = load(path, OPEN | model(path), device="meta")
     parameters = list(hparams["model"].parameters())
     assert parameters
