@@ -31,6 +31,7 @@ setup(
         "matplotlib>=3.7",
         "numpy",
         "ruamel.yaml",
+        "safetensors>=0.4",
         "scipy",
         "tensorboard>=2.14",
         "tqdm",

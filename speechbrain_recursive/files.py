@@ -82,6 +82,12 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    with open(partial, "wb", opener=_no_link) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
     os.replace(partial, path)
     return path
+
+
+def _no_link(path, flags):
+    """Open a file, unless it is a link, which would lead the writing elsewhere."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)

@@ -3,13 +3,16 @@
 A file may name others under ``base``, a path or a list of paths relative to itself. Bases are merged in
 order, each into those before it, then the file's own keys, then the command line, all by the rule in
 :mod:`speechbrain_recursive.merging`. References are resolved after that, so they work across files.
+
+A base may also be the model that a key names: ``base: !ref <warm_start>`` stands for the
+``recipe.yaml`` of that results folder, and for nothing while ``warm_start`` is open.
 """
 
 import difflib
 import random
 import re
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from pydoc import ErrorDuringImport
@@ -22,13 +25,17 @@ from hyperpyyaml.core import resolve_references
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
-from speechbrain_recursive.errors import UserError, one_line
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file, read_text
-from speechbrain_recursive.merging import dump, explain, merge_trees, parse, references
+from speechbrain_recursive.merging import dump, explain, merge_trees, names_in, parse, references, tag
 from speechbrain_recursive.overrides import Overrides, parse_overrides
+from speechbrain_recursive.safety import SETTINGS, check_settings, read_settings
+from speechbrain_recursive.weights import load_weights, weights_in
+
+RECIPE = "recipe.yaml"  # in results folders
 
 
-def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
+def merge(path: str | Path, overrides: Overrides = None, trust: bool = True) -> Mapping[str, Any]:
     """Merge a YAML file with its bases and overrides, without resolving references.
 
     Arguments
@@ -37,6 +44,8 @@ def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
         The file.
     overrides : str, list of str or dict, optional
         See :func:`parse_overrides`.
+    trust : bool
+        False for the settings of a folder, which :mod:`speechbrain_recursive.safety` checks.
 
     Returns
     -------
@@ -46,11 +55,12 @@ def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
     Raises
     ------
     UserError
-        If a file is missing, not valid YAML or its own base, or an override names a key that no file
-        has.
+        If a file is missing, not valid YAML or its own base, an override names a key that no file has,
+        or the file is not trusted and names what is not listed.
     """
-    tree = _add_file(CommentedMap(), Path(path), ())
+    path = Path(path)
     overrides = parse_overrides(overrides)
+    tree = _add_file(CommentedMap(), path, (), overrides) if trust else parse(read_settings(path), path)
     for key in overrides:
         if key not in tree:
             near = difflib.get_close_matches(str(key), tree, n=1)
@@ -59,22 +69,57 @@ def merge(path: str | Path, overrides: Overrides = None) -> Mapping[str, Any]:
     return merge_trees(tree, overrides, path)
 
 
-def _add_file(tree: Mapping[str, Any], path: Path, above: tuple[Path, ...]) -> Mapping[str, Any]:
-    """Merge a file's bases and then its own keys into a tree; `above` are the files that build on it."""
+def _add_file(
+    tree: Mapping[str, Any], path: Path, above: tuple[Path, ...], given: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Merge a file's bases and then its own keys into a tree.
+
+    `above` are the files that build on it, `given` the keys that replace its own.
+    """
     if path in above:
         raise UserError(f"{path} is its own base")
     missing = f"{path} does not exist (base of {above[-1]})" if above else None
     own = parse(read_text(path, missing), path)
     bases = own.pop("base", [])
+    given = own | given
     for base in bases if isinstance(bases, list) else [bases]:
-        tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path))
+        if tag(base) is None:
+            tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path), given)
+        elif tag(model := given.get(*names_in(base.value))) != "!PLACEHOLDER":
+            tree = merge_trees(tree, _read_recipe(recipe_of(model), given.get("trust", False)), path)
     return merge_trees(tree, own, path)
 
 
+def _read_recipe(path: Path, trust: bool) -> Mapping[str, Any]:
+    """Read a folder's recipe; unless it is trusted, it is checked before and after it is resolved."""
+    text = read_text(path) if trust else read_settings(path, references=True)
+    if not trust:
+        check_settings(resolve(text), path)
+    return parse(text, path)
+
+
+def recipe_of(model: str | Path) -> Path:
+    """The ``recipe.yaml`` of a finished run, whose references are not resolved.
+
+    Arguments
+    ---------
+    model : str or pathlib.Path
+        Its results folder, or the ``model.ckpt`` in it.
+
+    Raises
+    ------
+    UserError
+        If there is no such file.
+    """
+    folder = Path(str(model))
+    path = (folder.parent if folder.suffix in (".ckpt", ".safetensors") else folder) / RECIPE
+    return check_file(path, f"{model} holds no finished run: there is no {path}")
+
+
 def load(
-    path: str | Path, overrides: Overrides = None, device: str | None = None
+    path: str | Path, overrides: Overrides = None, device: str | None = None, trust: bool = True
 ) -> tuple[dict[str, Any], str]:
-    """Build what a YAML file describes.
+    """Build what a YAML file describes. It runs all that the file names, unless ``trust`` is False.
 
     Initial weights depend on the file's ``seed`` alone, and the caller's random state does not change.
 
@@ -86,6 +131,9 @@ def load(
         See :func:`parse_overrides`.
     device : str, optional
         Where modules are built; ``meta`` takes no memory.
+    trust : bool
+        True for recipes, which may name any code. False for the settings of a folder: they may name
+        what :mod:`speechbrain_recursive.safety` lists, which is checked before anything is built.
 
     Returns
     -------
@@ -101,8 +149,10 @@ def load(
         file cannot be built, such as a schedule of zero loops. Its ``__cause__`` is what was raised;
         unless that is about a value, the message says where it was raised as well.
     """
-    tree = merge(path, overrides)
+    tree = merge(path, overrides, trust)
     text = dump(tree)
+    if not trust:
+        check_settings(text, f"{path}, merged")  # what is loaded, to the letter
     try:
         resolved = resolve(text)
         seed = int(parse(resolved, path).get("seed", 0))
@@ -142,6 +192,28 @@ def resolve(text: str) -> str:
     return text
 
 
+def require(hparams: Mapping[str, Any], keys: Iterable[str], path: str | Path) -> None:
+    """Refuse settings that lack keys which each run has.
+
+    Arguments
+    ---------
+    hparams : mapping of str to Any
+        From :func:`load`.
+    keys : iterable of str
+        The keys.
+    path : str or pathlib.Path
+        The file that error messages name.
+
+    Raises
+    ------
+    UserError
+        If a key is missing.
+    """
+    for key in keys:
+        if key not in hparams:
+            raise UserError(f"{path} has no {key}, which the settings of each run have")
+
+
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Seed the generators of Python, NumPy and PyTorch, and restore their states afterwards."""
@@ -158,17 +230,20 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def load_trained(
-    folder: str | Path, kind: type = torch.nn.Module
+    folder: str | Path, kind: type = torch.nn.Module, trust: bool = False
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Build the model of a results folder with the weights that were evaluated.
 
     Arguments
     ---------
     folder : str or pathlib.Path
-        With ``hyperparams.yaml`` and ``model.ckpt``. Loading a YAML file can run any code that it names,
-        so open only folders that you trust.
+        With ``hyperparams.yaml`` and ``model.safetensors`` or ``model.ckpt``.
     kind : type
         The class that the model must have.
+    trust : bool
+        Whether the YAML may name any code, such as your own modules, and files may be links to
+        elsewhere. Otherwise the YAML may name what :mod:`speechbrain_recursive.safety` lists. Weights
+        are read as tensors in either case.
 
     Returns
     -------
@@ -180,72 +255,19 @@ def load_trained(
     Raises
     ------
     UserError
-        If the folder holds no finished run or another kind of model, or its weights do not fit its
-        YAML.
+        If the folder holds no finished run or another kind of model, names what it may not, or its
+        weights do not fit its YAML.
     """
     folder = Path(folder)
     if folder.is_file():
         raise UserError(f"{folder} is a file, not the folder of a finished run")
-    weights = folder / "model.ckpt"
+    weights = weights_in(folder)
     if not weights.is_file():
         raise UserError(f"{folder} holds no finished run: there is no {weights.name}")
-    hparams, _ = load(folder / "hyperparams.yaml")
+    hparams, _ = load(folder / SETTINGS, trust=trust)
+    require(hparams, ["model"], folder / SETTINGS)
     model = hparams["model"]
     if not isinstance(model, kind):
         raise UserError(f"{folder} holds {type(model).__name__}, not {kind.__name__}")
     load_weights(weights, model.load_state_dict)
     return model.eval(), hparams
-
-
-def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a state dict.
-
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        A file of tensors by key; nothing in it is executed.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-
-    Raises
-    ------
-    UserError
-        If the file is missing or holds something else.
-    """
-    check_file(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if all(isinstance(value, torch.Tensor) for value in {**state}.values()):
-            return state
-        cause = None
-    except OSError:
-        raise
-    except Exception as error:  # whatever damaged bytes make the unpickler raise
-        cause = error
-    raise UserError(f"{path} holds no weights") from cause
-
-
-def load_weights(path: str | Path, into: Callable[[dict[str, torch.Tensor]], Any]) -> None:
-    """Read a state dict and pass it on.
-
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        See :func:`read_weights`.
-    into : callable
-        Takes the state dict, such as a model's ``load_state_dict``.
-
-    Raises
-    ------
-    UserError
-        If :func:`read_weights` raises it, or keys or shapes do not match the model's.
-    """
-    state = read_weights(path)
-    try:
-        into(state)
-    except RuntimeError as error:
-        # one line each for missing keys, unexpected keys and other shapes
-        said = "; ".join(one_line(line, width=300) for line in str(error).splitlines()[1:] or [error])
-        raise UserError(f"{path} does not hold this model's weights: {one_line(said, 900)}") from error

@@ -18,7 +18,6 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, merge_attrib
-from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 from speechbrain_recursive.errors import UserError, one_line
@@ -62,10 +61,17 @@ def parse(text: str, name: object, repeats: bool = False) -> Mapping[str, Any]:
         if repeats:
             node.value = list({key.value: (key, value) for key, value in node.value}.values())
         return yaml.constructor.construct_document(node)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{name}{line}: no valid YAML: {explain(error)}") from error
+    except UserError:
+        raise
+    except Exception as error:  # not only ruamel.yaml's own: `!!bool 3` makes it raise KeyError
+        raise invalid(name, error) from error
+
+
+def invalid(name: object, error: Exception) -> UserError:
+    """What to raise where ruamel.yaml refuses a text, which messages call `name`."""
+    mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}" if mark else ""
+    return UserError(f"{name}{line}: no valid YAML: {explain(error)}")
 
 
 def explain(error: Exception) -> str:

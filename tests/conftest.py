@@ -10,6 +10,7 @@ import torch
 from speechbrain_recursive.data.aishell import Aishell1
 from speechbrain_recursive.data.common_voice import CommonVoice
 from speechbrain_recursive.data.librispeech import LibriSpeech
+from speechbrain_recursive.data.own_data import OwnData
 from speechbrain_recursive.data.switchboard import Switchboard
 from speechbrain_recursive.hparams import merge
 from speechbrain_recursive.nn.bert import MARKS, masked_lm
@@ -51,6 +52,7 @@ SPLITS = {
     "AISHELL-1": {},
     "CommonVoice-fr": {},
     "Switchboard": {"dev_conversations": 1, "test_splits": ["hub5e_00"]},
+    "Manifest": {},
 }
 
 
@@ -85,6 +87,12 @@ def switchboard(tmp_path_factory):
     """Synthetic turns in the layout of Switchboard and Hub5'00; the first conversation is for dev."""
     folder = tmp_path_factory.mktemp("switchboard")
     return Switchboard().synthesize(folder, n_train=18, n_dev=2, n_test=6)
+
+
+@pytest.fixture(scope="session")
+def own_data(tmp_path_factory):
+    """A dozen synthetic utterances with manifests."""
+    return OwnData().synthesize(tmp_path_factory.mktemp("own_data"), n_train=8, n_dev=2, n_test=3)
 
 
 @pytest.fixture(scope="session")
@@ -168,10 +176,10 @@ def small():
         given["corpus"] = SPLITS[path.parents[1].name]
         if "decoders" in tree and "joint" in tree["decoders"]:
             given["decoders"] = {"joint": {"beam_size": 2}}
-        if "characters" not in tree:  # a language model
+        if path.stem in ("transformer_lm", "bert_mini"):
             given["tokenizer"] = {"size": SIZES.get(tree["tokenizer"]["token_type"], 50)}
             given |= {} if "d_model" in tree else {"model": LM}
-        elif not tree["characters"]:
+        elif not tree.get("characters", "those of another model"):
             given["vocab_size"] = SIZES.get(tree["token_type"], 50)
         if "bert" in tree:
             given["bert"] = "results/bert_mini/1234/bert"
@@ -182,7 +190,7 @@ def small():
 
 @pytest.fixture(scope="session")
 def peers(run_recipe, small, tmp_path_factory):
-    """``peers(recipe, corpus)``: overrides that name a small trained teacher, if it needs one."""
+    """``peers(recipe, corpus)``: overrides that name the small trained models that it needs."""
     trained = {}
 
     def train(recipe, corpus):
@@ -196,6 +204,8 @@ def peers(run_recipe, small, tmp_path_factory):
         tree = merge(path)
         if "bert" in tree:
             return {"bert": train(path.with_name("bert_mini.yaml"), corpus) / "bert"}
+        if path.stem == "finetune":
+            return {"warm_start": train(path.with_name("train.yaml"), corpus)}
         if "teacher" not in tree:
             return {}
         return {"teacher": train(path.with_name(f"{Path(tree['teacher']).parent.name}.yaml"), corpus)}

@@ -1,7 +1,7 @@
 import pytest
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.files import read_text
+from speechbrain_recursive.files import read_text, write_whole
 
 
 def test_what_is_no_text_file_is_called_what_it_is(tmp_path):
@@ -19,3 +19,15 @@ def test_what_is_no_text_file_is_called_what_it_is(tmp_path):
         read_text(tmp_path, "no tokenizer")
     (tmp_path / "text").write_text("caf\u00e9", encoding="utf-8")
     assert read_text(tmp_path / "text") == "caf\u00e9"
+
+
+def test_writing_follows_no_link(tmp_path):
+    (tmp_path / "outside").write_text("before")
+    (tmp_path / ".a.md.partial").symlink_to("outside")  # as a hostile folder could hold it
+    with pytest.raises(OSError, match="symbolic link"):
+        write_whole(tmp_path / "a.md", "after")
+    assert (tmp_path / "outside").read_text() == "before"
+    (tmp_path / ".a.md.partial").unlink()
+    (tmp_path / "a.md").symlink_to("outside")
+    assert not write_whole(tmp_path / "a.md", "after").is_symlink()
+    assert (tmp_path / "outside").read_text() == "before"

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load, load_trained, load_weights, merge
+from speechbrain_recursive.hparams import load, load_trained, merge
 from speechbrain_recursive.merging import dump
 from speechbrain_recursive.nn.transfer import warm_start
+from speechbrain_recursive.weights import load_weights
 
 
 @pytest.fixture
@@ -32,6 +33,26 @@ def refused(path, overrides=None):
         load(path, overrides)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_a_base_may_be_the_model_that_a_key_names(files, tmp_path):
+    path = files(
+        recipe="d: 2\nwidth: !ref <d> * 2\nstart: older\n",
+        low="base: !ref <start>\nstart: !PLACEHOLDER\nlr: 1\n",
+        top="base: low.yaml\nlr: 2\n",
+    )
+    assert dict(merge(path))["lr"] == 2
+    assert "d" not in merge(path)  # the model is open
+    assert "top.yaml leaves start open: give it with --start" in refused(path)
+    for model in (str(tmp_path), f"{tmp_path}/model.ckpt"):
+        hparams, _ = load(path, {"start": model, "d": 5})
+        assert (hparams["width"], hparams["lr"], hparams["start"]) == (10, 2, model)
+    for hostile in ("!apply:os.system [true]", "!applyref:os.system [true]", "!include:a.yaml"):
+        (tmp_path / "recipe.yaml").write_text(f"d: 2\nx: {hostile}\n")
+        assert "is not among what a folder may name" in refused(path, {"start": str(tmp_path)})
+    gone = tmp_path / "gone"
+    said = f"{gone} holds no finished run: there is no {gone}/recipe.yaml"
+    assert refused(path, {"start": str(gone)}) == said
 
 
 def test_a_chain_of_bases_is_merged_and_the_file_itself_wins(files):

@@ -11,7 +11,18 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "speechbrain_recursive"
-COMMON = {"bars", "errors", "files", "hparams", "hub", "merging", "overrides"}  # that anyone may import
+COMMON = {  # that anyone may import
+    "allowed",
+    "bars",
+    "errors",
+    "files",
+    "hparams",
+    "hub",
+    "merging",
+    "overrides",
+    "safety",
+    "weights",
+}
 ROOMS = {
     "nn": set(),
     "data": set(),
@@ -20,13 +31,7 @@ ROOMS = {
     "analysis": {"nn"},
     "training": {"nn", "objectives", "decoding", "analysis", "data"},
     "inference": {"nn", "decoding", "data", "analysis"},
-    "bars": set(),
-    "errors": set(),
-    "files": set(),
-    "hparams": set(),
-    "hub": set(),
-    "merging": set(),
-    "overrides": set(),
+    **{name: set() for name in COMMON},
 }
 ENTRY_POINTS = {"__main__", "cli"}
 

@@ -43,7 +43,9 @@ def test_waiting_threads_spin_briefly_unless_the_environment_says_otherwise():
     assert int(openmp(OMP_WAIT_POLICY="active")["GOMP_SPINCOUNT"]) > 1_000_000
 
 
-@pytest.mark.parametrize("recipe", ["LibriSpeech", "AISHELL-1", "CommonVoice-fr", "Switchboard"])
+@pytest.mark.parametrize(
+    "recipe", ["LibriSpeech", "AISHELL-1", "CommonVoice-fr", "Switchboard", "Manifest"]
+)
 def test_recipes_start_with_it(recipe):
     """Before torch is imported, which reads it once."""
     script = Path(__file__).parents[1] / "recipes" / recipe / "train.py"

@@ -22,7 +22,7 @@ ANALYSES = ["bins", "boundaries", "cad", "paths", "pca", "probe", "similarity"]
 COMMANDS = ["describe", "transcribe", "calibrate", "cache-teacher", "compare", "table"]
 COMMANDS += [f"analyze {kind}" for kind in ANALYSES]
 NOT_OURS = re.compile(
-    r"my_method\.py|hyperparams\.yaml|hparams/NAME\.yaml"
+    r"my_method\.py|(hyperparams|recipe)\.yaml|hparams/NAME\.yaml"
     r"|(tensorboard|manifests|save|.*results/.*|LibriSpeech|data_aishell|cv-corpus-.*|fr.*|clips)/"
 )
 
@@ -181,6 +181,7 @@ def test_options_that_are_shown_exist(path, capsys):
                 | run
                 | merge(hparams_file(path, f"hparams/{recipe[1]}")).keys()
             )
+            known |= in_yaml if recipe[1] == "finetune.yaml" else set()  # the keys of its model
         elif command:
             known = by_command[command]
         else:  # an option by itself

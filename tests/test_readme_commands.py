@@ -40,6 +40,7 @@ READMES = [
     "recipes/AISHELL-1/README.md",
     "recipes/CommonVoice-fr/README.md",
     "recipes/Switchboard/README.md",
+    "recipes/Manifest/README.md",
 ]
 PROGRAMS = ("python", "torchrun", "speechbrain-recursive", "make", "pip", "pre-commit", ".ci/run")
 NOT_RUN = {
@@ -174,10 +175,12 @@ def free_port():
 
 
 @pytest.fixture
-def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switchboard):
+def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switchboard, own_data):
     """``reader(command, home)`` types a command in a folder of the copy, after what it needs."""
     path = tmp_path / "path/to"
     shutil.copytree(librispeech, path / "digits")
+    for name in ("data", "digits", "speaker"):
+        shutil.copytree(own_data / "manifest", path / name, dirs_exist_ok=True)
     audio, rate = soundfile.read(next(librispeech.rglob("*.flac")))
     for name in ("speech.wav", "more.mp3"):
         soundfile.write(clone / "recipes/LibriSpeech" / name, audio, rate)

@@ -7,7 +7,7 @@ from pathlib import Path
 from speechbrain_recursive.cli.boundaries import add_boundaries
 from speechbrain_recursive.cli.compare import add_bins
 from speechbrain_recursive.cli.layers import add_cad, add_pca
-from speechbrain_recursive.cli.options import add_depth
+from speechbrain_recursive.cli.options import add_depth, add_trust
 from speechbrain_recursive.cli.paths import add_paths
 from speechbrain_recursive.cli.probe import add_probe
 from speechbrain_recursive.cli.sensitivity import add_sensitivity
@@ -34,6 +34,7 @@ def add(commands: _SubParsersAction) -> None:
         "--utterances", type=int, default=100, help="maximum number, evenly spaced (default: 100)"
     )
     add_depth(alike)
+    add_trust(alike)
     alike.add_argument(
         "--saving",
         type=float,
@@ -71,7 +72,7 @@ def _similarity(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.inference.layers import layer_outputs, open_layers
     from speechbrain_recursive.inference.side_by_side import common_audio
 
-    asked = {"loops": arguments.loops, "depth": arguments.depth}
+    asked = {"loops": arguments.loops, "depth": arguments.depth, "trust": arguments.trust}
     layers = open_layers(arguments.model, **asked, device=arguments.device)
     # fails before the layers run
     recurrent_shapes(len(layers.labels), arguments.saving, arguments.max_loops)

@@ -4,6 +4,8 @@ import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
+from speechbrain_recursive.cli.options import add_trust
+
 
 def add_boundaries(analyses: _SubParsersAction) -> None:
     """Add ``boundaries`` to argparse's subparsers."""
@@ -16,6 +18,7 @@ def add_boundaries(analyses: _SubParsersAction) -> None:
         "--utterances", type=int, default=200, help="maximum number, evenly spaced (default: 200)"
     )
     ends.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
+    add_trust(ends)
     ends.set_defaults(run=_boundaries)
 
 
@@ -23,7 +26,7 @@ def _boundaries(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.files import write_whole
     from speechbrain_recursive.inference.boundaries import boundary_errors
 
-    options = arguments.split, arguments.utterances, arguments.device
+    options = arguments.split, arguments.utterances, arguments.device, arguments.trust
     found = boundary_errors(arguments.model, *options)
     write_whole(Path(arguments.model) / "boundaries.json", json.dumps(found, indent=1))
     print(

@@ -2,7 +2,7 @@
 
 from argparse import Namespace, _SubParsersAction
 
-from speechbrain_recursive.cli.options import add_depth
+from speechbrain_recursive.cli.options import add_depth, add_trust
 
 
 def add(commands: _SubParsersAction) -> None:
@@ -17,6 +17,7 @@ def add(commands: _SubParsersAction) -> None:
         help="allowed increase of WER in percentage points (default: 0.5)",
     )
     add_depth(exits)
+    add_trust(exits)
     exits.add_argument("--split", help="a set of the run (default: its first dev set)")
     exits.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     exits.set_defaults(run=_run)
@@ -27,4 +28,8 @@ def _run(arguments: Namespace, _: list[str]) -> None:
 
     options = (arguments.criterion, arguments.allowed, arguments.split)
     depth = {"loops": arguments.loops, "depth": arguments.depth}
-    print(as_text(calibrate(arguments.model, *options, **depth, device=arguments.device)))
+    print(
+        as_text(
+            calibrate(arguments.model, *options, **depth, device=arguments.device, trust=arguments.trust)
+        )
+    )

@@ -4,7 +4,7 @@ import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
-from speechbrain_recursive.cli.options import add_depth
+from speechbrain_recursive.cli.options import add_depth, add_trust
 
 
 def add_cad(analyses: _SubParsersAction) -> None:
@@ -46,6 +46,7 @@ def _add_models(parser, models):
         "--utterances", type=int, default=100, help="maximum number, evenly spaced (default: 100)"
     )
     add_depth(parser)
+    add_trust(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument(
         "--output_folder",
@@ -65,7 +66,7 @@ def _cad(arguments: Namespace, _: list[str]) -> None:
         open_side_by_side,
     )
 
-    asked = {"loops": arguments.loops, "depth": arguments.depth}
+    asked = {"loops": arguments.loops, "depth": arguments.depth, "trust": arguments.trust}
     models = open_side_by_side(arguments.models, **asked, device=arguments.device, attention=True)
     teacher = model_to_group(models, arguments.n_phonetic, arguments.student_layers)
     source, files = common_audio(models.values(), arguments.audio, arguments.utterances)
@@ -99,7 +100,7 @@ def _pca(arguments: Namespace, _: list[str]) -> None:
         open_side_by_side,
     )
 
-    asked = {"loops": arguments.loops, "depth": arguments.depth}
+    asked = {"loops": arguments.loops, "depth": arguments.depth, "trust": arguments.trust}
     models = open_side_by_side(arguments.models, **asked, device=arguments.device)
     source, files = common_audio(models.values(), arguments.audio, arguments.utterances)
     states = measure_layers(models, files, utterance_means)

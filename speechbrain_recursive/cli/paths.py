@@ -4,6 +4,8 @@ import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
+from speechbrain_recursive.cli.options import add_trust
+
 
 def add_paths(analyses: _SubParsersAction) -> None:
     """Add ``paths`` to argparse's subparsers."""
@@ -31,6 +33,7 @@ def add_paths(analyses: _SubParsersAction) -> None:
     paths.add_argument("--split", help="a set of the runs (default: the first test set)")
     paths.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     paths.add_argument("--output_folder", metavar="FOLDER", help="default: the last of RESULTS")
+    add_trust(paths)
     paths.set_defaults(run=_paths)
 
 
@@ -40,7 +43,8 @@ def _paths(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.inference.paths import measure_side_by_side
 
     options = arguments.depths, arguments.paths, arguments.split, arguments.seed, arguments.device
-    found = measure_side_by_side(arguments.models, arguments.beside, *options, seeds=arguments.seeds)
+    folders, seeds = (arguments.models, arguments.beside), arguments.seeds
+    found = measure_side_by_side(*folders, *options, seeds=seeds, trust=arguments.trust)
     models, alone = found["models"], found["beside"]
     title = f"Greedy decoding of {found['split']} by the paths to each logical depth"
     table = paths_table(models, alone, arguments.seeds)

@@ -4,6 +4,8 @@ import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
+from speechbrain_recursive.cli.options import add_trust
+
 
 def add_probe(analyses: _SubParsersAction) -> None:
     """Add ``probe`` to argparse's subparsers."""
@@ -22,6 +24,7 @@ def add_probe(analyses: _SubParsersAction) -> None:
     )
     probe.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     probe.add_argument("--output_folder", metavar="FOLDER", help="default: the last of the results")
+    add_trust(probe)
     probe.set_defaults(run=_probe)
 
 
@@ -31,7 +34,7 @@ def _probe(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.files import write_whole
     from speechbrain_recursive.inference.probe import probe_models
 
-    options = arguments.labels, arguments.split, arguments.utterances, arguments.device
+    options = arguments.labels, arguments.split, arguments.utterances, arguments.device, arguments.trust
     found = probe_models(arguments.models, *options)
     title = f"Phonemes that a linear probe reads, {found['split']}"
     text = (

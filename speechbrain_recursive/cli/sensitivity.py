@@ -4,7 +4,7 @@ import json
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
-from speechbrain_recursive.cli.options import add_depth
+from speechbrain_recursive.cli.options import add_depth, add_trust
 
 
 def add_sensitivity(analyses: _SubParsersAction) -> None:
@@ -15,6 +15,7 @@ def add_sensitivity(analyses: _SubParsersAction) -> None:
     parser.add_argument("model", metavar="RESULTS", help="results folder")
     parser.add_argument("--split", help="the set to decode (default: the first dev set)")
     add_depth(parser)
+    add_trust(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--output_folder", metavar="FOLDER", help="default: the results folder")
     parser.set_defaults(run=_sensitivity)
@@ -26,7 +27,7 @@ def _sensitivity(arguments: Namespace, _: list[str]) -> None:
     from speechbrain_recursive.files import write_whole
     from speechbrain_recursive.inference.sensitivity import sensitivity
 
-    options = arguments.split, arguments.loops, arguments.depth, arguments.device
+    options = arguments.split, arguments.loops, arguments.depth, arguments.device, arguments.trust
     found = sensitivity(arguments.model, *options)
     folder, text = Path(arguments.output_folder or arguments.model), sensitivity_report(found)
     write_whole(folder / "sensitivity.png", error_without_layers(found))

@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace, _SubParsersAction
 
-from speechbrain_recursive.cli.options import add_depth
+from speechbrain_recursive.cli.options import add_depth, add_trust
 from speechbrain_recursive.errors import UserError
 
 
@@ -15,6 +15,7 @@ def add(commands: _SubParsersAction) -> None:
         "--model", required=True, metavar="FOLDER", help="results folder of a finished run"
     )
     add_depth(text)
+    add_trust(text)
     text.add_argument(
         "--adaptive", action="store_true", help="exit early by the threshold that calibrate chose"
     )
@@ -26,7 +27,7 @@ def _run(arguments: Namespace, _: list[str]) -> int:
     """The exit code: 1 if a file could not be transcribed; the others are."""
     from speechbrain_recursive.inference.transcribe import Transcriber
 
-    transcriber = Transcriber(arguments.model, arguments.adaptive, arguments.device)
+    transcriber = Transcriber(arguments.model, arguments.adaptive, arguments.device, arguments.trust)
     asked = arguments.loops, arguments.depth
     transcriber.depth(*asked)  # what is wrong with every file is said once
     code = 0

@@ -2,7 +2,7 @@
 
 The layout is ``data_aishell/wav/{train,dev,test}/<speaker>/<utterance>.wav``, with the transcripts of
 all splits in ``data_aishell/transcript/aishell_transcript_v0.8.txt``, one ``<utterance> <words>`` per
-line. The corpus is distributed with one tarball per speaker in ``wav``.
+line. FLAC files are read as well. The corpus is distributed with one tarball per speaker in ``wav``.
 
 Of the corpus's 141,925 recordings 141,600 have a transcript. The others cannot be used, and are listed
 in ``rejected.txt``. The transcripts are divided into words by a segmenter; manifests hold them without
@@ -15,7 +15,7 @@ from pathlib import Path
 from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.corpus import Corpus
 from speechbrain_recursive.data.download import install, unpack
-from speechbrain_recursive.data.prepare import listing, locate, transcripts
+from speechbrain_recursive.data.prepare import LOSSLESS, listing, locate, transcripts
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
@@ -92,7 +92,7 @@ class Aishell1(Corpus):
             raise UserError(f"no transcripts at {transcript}: unpack data_aishell.tgz again")
         _unpack(corpus / "wav")
         folders = {split: corpus / "wav" / split for split in dict.fromkeys((*SPLITS, *splits))}
-        audio = {split: listing(path.glob("*/"), (".wav",)) for split, path in folders.items()}
+        audio = {split: listing(path.glob("*/"), LOSSLESS) for split, path in folders.items()}
         for split in splits:
             if not audio[split]:
                 raise UserError(

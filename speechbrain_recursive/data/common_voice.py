@@ -2,7 +2,8 @@
 
 The layout is ``cv-corpus-7.0-2021-07-21/fr/clips/*.mp3`` (32 or 48 kHz), with one table of tab-separated
 values per split beside ``clips``, such as ``train.tsv``. Of its columns, ``client_id`` (the speaker),
-``path`` (the clip) and ``sentence`` are read. Nothing in a table is quoted.
+``path`` (the clip) and ``sentence`` are read. Nothing in a table is quoted. Clips that were converted to
+WAV or FLAC are found under the names that tables give.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from speechbrain_recursive.data.corpus import Corpus
 from speechbrain_recursive.data.french import normalize
-from speechbrain_recursive.data.prepare import listing
+from speechbrain_recursive.data.prepare import LOSSLESS, by_stem, listing
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text, write_whole
@@ -107,9 +108,9 @@ class CommonVoice(Corpus):
         for table in tables.values():
             if not table.is_file():
                 raise UserError(f"{table} does not exist: unpack the archive of {self.language} again")
-        clips = listing([folder / "clips"], (".mp3",))
+        clips = listing([folder / "clips"], (".mp3", *LOSSLESS))
         files = [listing([folder], tuple(table.name for table in tables.values())), clips]
-        return files, lambda: self._rows(tables, {Path(path).name: path for path, *_ in clips})
+        return files, lambda: self._rows(tables, by_stem(Path(path) for path, *_ in clips))
 
     def _locate(self, folder):
         """The folder that holds ``clips``, absolute."""
@@ -134,11 +135,12 @@ class CommonVoice(Corpus):
             for where, client, clip, sentence in _read(table):
                 if clip in seen:
                     raise UserError(f"{where}: {clip} is also in {seen[clip]}; remove one")
-                if clip not in clips:
+                wav = clips.get(table.parent / "clips" / Path(clip).stem)
+                if wav is None:
                     raise UserError(f"{where}: the clip of this sentence, {clip}, is not in clips/")
                 seen[clip] = where
                 words = self.normalize(sentence)
-                row = {"ID": Path(clip).stem, "wav": clips[clip], "spk_id": client, "wrd": words}
+                row = {"ID": Path(clip).stem, "wav": str(wav), "spk_id": client, "wrd": words}
                 rows[split].append(row)
             if not rows[split]:
                 raise UserError(f"{table} has no sentences below its first line: unpack it again")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from speechbrain_recursive.data import text
 from speechbrain_recursive.data.glm import GLM
-from speechbrain_recursive.data.prepare import Rows, build_manifests
+from speechbrain_recursive.data.prepare import MAX_LEFT_OUT, Rows, build_manifests
 from speechbrain_recursive.data.synthesis import Twin, synthesize
 from speechbrain_recursive.errors import UserError
 
@@ -30,6 +30,8 @@ class Corpus:
         ``"wer"`` or ``"cer"``.
     twin : Twin or None
         How the synthetic twin is made, if there is one.
+    max_left_out : float
+        The share of a split's utterances that training may do without, if they are unusable.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class Corpus:
 
     metric: ClassVar[str] = "wer"
     twin: ClassVar[Twin | None] = None
+    max_left_out: float = MAX_LEFT_OUT
     train_splits: Sequence[str] = ()
     dev_splits: Sequence[str] = ()
     test_splits: Sequence[str] = ()
@@ -208,7 +211,8 @@ class Corpus:
             raise UserError(f"bad_test_audio must be 'refuse' or 'empty', not {bad_test_audio!r}")
         strict = {split: split in (*self.dev_splits, *self.test_splits) for split in self.splits}
         files, read = self.utterances(Path(data_folder), self.splits)
-        return build_manifests(Path(save_folder), files, read, strict, bad_test_audio)
+        options = bad_test_audio, self.max_left_out
+        return build_manifests(Path(save_folder), files, read, strict, *options)
 
     def synthesize(self, folder: str | Path, **options: Any) -> Path:
         """Write the synthetic twin in the corpus's layout, unless it is already there.

@@ -1,7 +1,8 @@
 """LibriSpeech, and any corpus in its layout.
 
 The layout is ``LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac``, with the
-transcripts of a chapter in ``<speaker>-<chapter>.trans.txt`` beside its audio.
+transcripts of a chapter in ``<speaker>-<chapter>.trans.txt`` beside its audio, which may be WAV as
+well.
 """
 
 import itertools
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from speechbrain_recursive.data.corpus import Corpus
 from speechbrain_recursive.data.download import fetch, install
-from speechbrain_recursive.data.prepare import listing, locate, transcripts
+from speechbrain_recursive.data.prepare import LOSSLESS, by_stem, listing, locate, transcripts
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.errors import UserError
 
@@ -133,7 +134,7 @@ class LibriSpeech(Corpus):
         for split in splits:
             what, page = f"LibriSpeech split {split!r}", "https://www.openslr.org/12"
             folder = locate(data_folder / "LibriSpeech", split, what, page) / split
-            files[split] = listing(folder.glob("*/*/"), (".flac", ".trans.txt"))
+            files[split] = listing(folder.glob("*/*/"), (*LOSSLESS, ".trans.txt"))
             if not files[split]:
                 raise UserError(f"{folder} holds no <speaker>/<chapter>/*.flac: unpack the split again")
         return files, lambda: {split: _rows(some) for split, some in files.items()}
@@ -141,7 +142,7 @@ class LibriSpeech(Corpus):
 
 def _rows(files):
     """Match transcripts with audio: one dict per utterance, sorted by ID."""
-    audio = {Path(path) for path, *_ in files if path.endswith(".flac")}
+    audio = by_stem(Path(path) for path, *_ in files if path.endswith(LOSSLESS))
     texts = transcripts(Path(path) for path, *_ in files if path.endswith(".trans.txt"))
     rows = []
     for name, (words, path, where) in sorted(texts.items()):
@@ -149,14 +150,14 @@ def _rows(files):
         if f"{chapter}.trans.txt" != path.name or not utterance.isdigit():
             chapter = path.name.removesuffix(".trans.txt")
             raise UserError(f"{where}: expected '{chapter}-<number> WORDS', found {name!r}")
-        wav = path.parent / f"{name}.flac"
-        if wav not in audio:
-            raise UserError(f"{where}: the audio of this transcript, {wav}, is missing")
-        audio.remove(wav)
+        wav = audio.pop(path.parent / name, None)
+        if wav is None:
+            gone = path.parent / f"{name}.flac"
+            raise UserError(f"{where}: the audio of this transcript, {gone}, is missing")
         speaker = path.parent.parent.name
         rows.append({"ID": name, "wav": str(wav), "spk_id": speaker, "wrd": words})
     if audio:
-        wav = min(audio)
+        wav = min(audio.values())
         expected = wav.parent / f"{wav.stem.rpartition('-')[0]}.trans.txt"
         raise UserError(f"{wav} has no transcript: {expected} has no line for it")
     return rows

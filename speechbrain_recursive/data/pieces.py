@@ -50,6 +50,11 @@ class Pieces:
     def __len__(self) -> int:
         return len(self.pieces)
 
+    @property
+    def alphabet(self) -> set[str]:
+        """The characters that have pieces of their own, which are those of the training text."""
+        return {piece for piece in self.pieces[self.unk + 1 :] if len(piece) == 1}
+
     def save(self, path: str | Path, **extra: Any) -> None:
         """Write the JSON file that ``load_tokenizer`` reads, whole or not at all.
 

@@ -24,6 +24,7 @@ MIN_DURATION, MAX_DURATION = 0.1, 40.0  # of an utterance, in seconds
 ESTIMATED = ("MP3",)  # formats whose length may be an estimate, if only a little too long
 MAX_LEFT_OUT = 0.01  # of a split
 UNREADABLE_DURATION = 0.5  # seconds of silence in place of audio that cannot be read
+LOSSLESS = (".flac", ".wav")  # endings of audio; a corpus may have either
 STAMP = "prepared.json"
 REPORT = "rejected.txt"
 Rows = dict[str, list[dict[str, Any]]]  # by split
@@ -32,7 +33,12 @@ logger = logging.getLogger(__name__)
 
 
 def build_manifests(
-    save_folder: Path, files: Any, read: Callable[[], Rows], strict: dict[str, bool], bad_test_audio: str
+    save_folder: Path,
+    files: Any,
+    read: Callable[[], Rows],
+    strict: dict[str, bool],
+    bad_test_audio: str,
+    max_left_out: float = MAX_LEFT_OUT,
 ) -> dict[str, Path]:
     """Check utterances and write one CSV manifest per split, and ``rejected.txt``.
 
@@ -60,11 +66,14 @@ def build_manifests(
         All files of the corpus that the manifests depend on: one or several results of :func:`listing`.
     read : callable
         ``() -> {split: rows}``, where a row is a dict of ID, wav, spk_id and wrd (None where there is
-        no transcript), and may have start, stop and channel; called only if there is something to do.
+        no transcript), and may have start, stop and channel, and ``where`` it is listed, for messages;
+        called only if there is something to do.
     strict : dict of str to bool
         The splits to prepare, and whether each is one of dev and test.
     bad_test_audio : str
         ``"refuse"`` or ``"empty"``.
+    max_left_out : float
+        Another share of a split than 1%.
 
     Returns
     -------
@@ -79,7 +88,9 @@ def build_manifests(
     """
     manifests = {split: save_folder / f"{split}.csv" for split in strict}
     corpus = hashlib.md5(json.dumps(files).encode()).hexdigest()
-    record = json.dumps([strict, bad_test_audio, MIN_DURATION, MAX_DURATION, COLUMNS, corpus])
+    record = json.dumps(
+        [strict, bad_test_audio, max_left_out, MIN_DURATION, MAX_DURATION, COLUMNS, corpus]
+    )
     stamp = save_folder / STAMP
     unchanged = stamp.is_file() and stamp.read_text() == record
     if unchanged and all(path.is_file() for path in manifests.values()):
@@ -92,7 +103,8 @@ def build_manifests(
     rejected = [row for split in strict for row in rows[split] if row["reason"]]
     report = save_folder / REPORT
     write_whole(report, "".join(f"{_reason(row)}\n" for row in rejected))
-    kept = {s: _select(rows[s], s, strict[s], bad_test_audio, report) for s in strict}
+    limits = bad_test_audio, max_left_out
+    kept = {s: _select(rows[s], s, strict[s], *limits, report) for s in strict}
     for split, path in manifests.items():
         write_manifest(path, kept[split])
     write_whole(stamp, record)
@@ -121,6 +133,32 @@ def listing(folders: Iterable[Path], endings: tuple[str, ...]) -> list[tuple]:
                 status = entry.stat()
                 found.append((entry.path, status.st_size, status.st_mtime_ns))
     return sorted(found)
+
+
+def by_stem(paths: Iterable[Path]) -> dict[Path, Path]:
+    """Find audio files whatever their format.
+
+    Arguments
+    ---------
+    paths : iterable of Path
+        Audio files.
+
+    Returns
+    -------
+    dict
+        From each path without its ending to the path.
+
+    Raises
+    ------
+    UserError
+        If two files differ in their endings only.
+    """
+    found = {}
+    for path in paths:
+        other = found.setdefault(path.with_suffix(""), path)
+        if other != path:
+            raise UserError(f"{path}: there is other audio of the same name, {other.name}; remove one")
+    return found
 
 
 def locate(folder: Path, inside: str, what: str, page: str) -> Path:
@@ -222,12 +260,13 @@ def _audio(row):
         return 0.0, f"cannot be decoded ({problem.removeprefix('Error : ').rstrip('.')})"
 
 
-def _select(rows, split, strict, bad_test_audio, report):
+def _select(rows, split, strict, bad_test_audio, max_left_out, report):
     """The rows that a manifest keeps."""
     everything = rows
     spare = [row for row in rows if row["reason"] and (row["wrd"] is None or not strict)]
-    if len(spare) > MAX_LEFT_OUT * len(rows):
-        raise UserError(_count(spare, rows, split, report, ", more than 1%"))
+    if len(spare) > max_left_out * len(rows):
+        remark = f", more than {max_left_out:.0%}" if max_left_out else ""
+        raise UserError(_count(spare, rows, split, report, remark))
     if spare:
         logger.warning("left out: %s", _count(spare, rows, split, report))
         left_out = {row["ID"] for row in spare}
@@ -255,5 +294,7 @@ def _count(rejected, rows, split, report, remark=""):
 
 def _reason(row):
     """Why a row is rejected. A row that is a part of its file is named by its ID as well."""
+    if "where" in row:
+        return f"{row['where']}: {row['wav']}: {row['reason']}"
     part = any(row.get(key) is not None for key in NUMBERS)
     return f"{row['wav']}{' (' + row['ID'] + ')' if part else ''}: {row['reason']}"

@@ -6,6 +6,8 @@ libsndfile reads the samples. It takes a file that was cut short for a shorter o
 from pathlib import Path
 from typing import NamedTuple
 
+import soundfile
+
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file
 
@@ -24,6 +26,23 @@ class Sphere(NamedTuple):
     def duration(self) -> float:
         """In seconds."""
         return self.frames / self.rate
+
+
+def read_header(path: str | Path) -> Sphere:
+    """Read the header of a SPHERE file as :func:`read_sphere` does, or that of WAV or FLAC.
+
+    Raises
+    ------
+    UserError
+        If :func:`read_sphere` raises it, or libsndfile cannot read the file.
+    """
+    if Path(path).suffix.lower() == ".sph":
+        return read_sphere(path)
+    try:
+        found = soundfile.info(str(path))
+    except soundfile.SoundFileError as error:
+        raise UserError(f"{path} cannot be read as audio: {error}") from None
+    return Sphere(found.frames, found.channels, found.samplerate)
 
 
 def read_sphere(path: str | Path) -> Sphere:

@@ -2,8 +2,8 @@
 
 Files are found by their names, anywhere below the folder of the corpus:
 
-- conversations, ``*.sph``: two channels of 8 kHz; ``sw02001.sph`` and so on are those of Switchboard
-  (LDC97S62), the others those of tests (LDC2002S09, LDC2004S11, LDC2007S10).
+- conversations, ``*.sph``, or as WAV or FLAC: two channels of 8 kHz; ``sw02001.sph`` and so on are those
+  of Switchboard (LDC97S62), the others those of tests (LDC2002S09, LDC2004S11, LDC2007S10).
 - transcripts of Switchboard by Mississippi State, ``sw2001A-ms98-a-trans.text``; see
   :mod:`speechbrain_recursive.data.ms98`.
 - references of tests (STM), such as ``hub5e00.english.000405.stm`` (LDC2002T43), and their rules (GLM),
@@ -23,7 +23,7 @@ from speechbrain_recursive.data import conversations
 from speechbrain_recursive.data.corpus import Corpus
 from speechbrain_recursive.data.download import install
 from speechbrain_recursive.data.glm import GLM
-from speechbrain_recursive.data.prepare import MAX_LEFT_OUT, listing
+from speechbrain_recursive.data.prepare import LOSSLESS, MAX_LEFT_OUT, listing
 from speechbrain_recursive.data.synthesis import Twin
 from speechbrain_recursive.data.telephone import referenced, transcribed
 from speechbrain_recursive.errors import UserError
@@ -31,7 +31,8 @@ from speechbrain_recursive.files import write_whole
 
 logger = logging.getLogger(__name__)
 
-ENDINGS = (".sph", ".SPH", "-trans.text", ".stm", ".glm")
+AUDIO = (".sph", ".SPH", *LOSSLESS)
+ENDINGS = (*AUDIO, "-trans.text", ".stm", ".glm")
 TRAINING = ("train", "dev")  # parts of Switchboard itself
 REFERENCES = {  # patterns of paths below the corpus's folder, in lower case
     "hub5e_00": {"stm": "*hub5e00*.stm", "glm": "*hub5*.glm"},
@@ -149,7 +150,8 @@ class Switchboard(Corpus):
         audio, transcripts = _audio(files), [Path(p) for p, *_ in files if p.endswith("-trans.text")]
         if not audio:
             raise UserError(
-                f"no *.sph below {data_folder}: name the corpus with --data_folder (LDC97S62)"
+                f"no *.sph, *.wav or *.flac below {data_folder}: name the corpus (LDC97S62) with "
+                "--data_folder"
             )
         if not transcripts and {*TRAINING} & {*splits}:
             raise UserError(
@@ -218,7 +220,7 @@ def _files(data_folder):
 def _audio(files):
     """Conversations by name; names of Switchboard's as sw02001."""
     audio = {}
-    for path in (Path(path) for path, *_ in files if path.lower().endswith(".sph")):
+    for path in (Path(path) for path, *_ in files if path.endswith(AUDIO)):
         name = re.sub(r"^sw(\d{4})$", r"sw0\1", path.stem.lower())
         if name in audio:
             raise UserError(f"{path} and {audio[name]} are the same conversation: remove one")

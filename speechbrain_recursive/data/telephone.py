@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from speechbrain_recursive.data.ms98 import read_ms98
-from speechbrain_recursive.data.sphere import read_sphere
+from speechbrain_recursive.data.sphere import read_header
 from speechbrain_recursive.data.stm import name_of, read_stm
 from speechbrain_recursive.errors import UserError
 
@@ -33,7 +33,7 @@ def transcribed(path: Path, audio: Path) -> Iterator[dict[str, Any]]:
     UserError
         If the transcript is malformed, or the audio was cut short or does not have the channel.
     """
-    sphere, side = read_sphere(audio), path.name[6]
+    sphere, side = read_header(audio), path.name[6]
     channel, speaker = "AB".index(side), f"{audio.stem}-{side}"
     for where, uid, start, stop, words in read_ms98(path):
         _check_channel(where, channel, sphere, audio)
@@ -67,7 +67,7 @@ def referenced(paths: Iterable[Path], audio: Mapping[str, Path]) -> list[dict[st
         path = audio.get(file.lower())
         if path is None:
             raise UserError(f"{where}: the audio of this segment, {file}.sph, is missing")
-        sphere = spheres[path] = spheres.get(path) or read_sphere(path)
+        sphere = spheres[path] = spheres.get(path) or read_header(path)
         _check_channel(where, channel, sphere, path)
         if stop > sphere.duration + LATE:
             raise UserError(

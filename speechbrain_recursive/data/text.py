@@ -1,5 +1,6 @@
 """Functions on the text of transcripts."""
 
+import re
 import unicodedata
 
 
@@ -46,3 +47,28 @@ def units(text: str, metric: str) -> list[str]:
     """
     words = normal(text).split()
     return {"wer": words, "cer": [*"".join(words)]}[metric]
+
+
+def plain(text: str, case: str) -> str:
+    """Leave letters, digits and apostrophes within words, all in one case.
+
+    Arguments
+    ---------
+    text : str
+        A sentence in any language.
+    case : str
+        ``"upper"`` or ``"lower"``.
+
+    Returns
+    -------
+    str
+        Words, with one space between them. Digits stay as they are.
+
+    Example
+    -------
+    >>> plain("“Don’t!” said Zoë, aged twenty-one.", "upper")
+    "DON'T SAID ZOË AGED TWENTY ONE"
+    """
+    text = normal({"upper": str.upper, "lower": str.lower}[case](re.sub("[’ʼ]", "'", text)))
+    kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
+    return " ".join(word for word in (word.strip("'") for word in kept.split()) if word)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text
 from speechbrain_recursive.hub import read_vocabulary
 
+FILE = "tokenizer.json"  # in results folders
 DAMAGED = (KeyError, TypeError, ValueError, RuntimeError)  # what a damaged file makes readers raise
 
 
@@ -49,6 +51,9 @@ class TokenizerSpec:
     vocabulary : str or Path, optional
         For ``"wordpiece"``: the BERT whose pieces they are, as its name at Hugging Face, its folder or
         its ``vocab.txt``. By default they are made from the training transcripts.
+    kept : str or Path, optional
+        A results folder, whose tokens are taken; nothing is made then. The other arguments are those it
+        was made with.
 
     Raises
     ------
@@ -72,6 +77,7 @@ class TokenizerSpec:
     seq2seq: bool | int = True
     coverage: float = 1.0
     vocabulary: str | Path | None = None
+    kept: str | Path | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "seq2seq", bool(self.seq2seq))
@@ -134,23 +140,19 @@ class TokenizerSpec:
             for manifest in manifests
             for line, (name, row) in enumerate(read_manifest(manifest).items(), start=2)
         ]
+        if self.kept is not None:
+            self.check(rows)
+            self._kept.save(path)
+            return self._kept
         texts = [text for _, text in rows]
-        source = hashlib.md5(json.dumps([astuple(self), texts]).encode()).hexdigest()
+        source = hashlib.md5(json.dumps([astuple(self)[:-1], texts]).encode()).hexdigest()
         with suppress(FileNotFoundError, *DAMAGED):
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if content["source"] == source:
                 return from_content(content)
         if self.characters is not None:
+            self.check(rows)
             made = self._of_characters()
-            letters = {letter for _, text in rows for letter in normal(text)}
-            alphabet = "".join(sorted({*letters, *self.characters} - {" "}))
-            for where, text in rows:
-                foreign = sorted({*normal(text)} - {*self.characters, " "})
-                if foreign:
-                    raise UserError(
-                        f"{where} has {' '.join(foreign)}, which the alphabet does not contain; correct "
-                        f"the transcript, or give all letters: {_override(characters=alphabet)}"
-                    )
         elif self.token_type == "char":
             made = CharacterTokenizer.from_texts(texts, self.seq2seq, boundary=False, size=self.size)
         elif self.vocabulary is not None:
@@ -162,6 +164,49 @@ class TokenizerSpec:
             made = SentencePieceTokenizer.from_texts(texts, self.size, *options)
         made.save(path, source=source)
         return made
+
+    def check(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Refuse transcripts with characters that will have no tokens.
+
+        Arguments
+        ---------
+        rows : sequence of tuple
+            Where a transcript stands, for messages, and its text.
+
+        Raises
+        ------
+        UserError
+            If there is such a character, or no tokenizer to keep, or it has another size.
+        """
+        for where, text in rows if self._alphabet else ():
+            if foreign := sorted({*normal(text)} - {*self._alphabet, " "}):
+                letters = {letter for _, text in rows for letter in normal(text)} | self._alphabet
+                other = f"give all letters: {_override(characters=''.join(sorted(letters - {' '})))}"
+                other = other if self.kept is None else "train heads for other tokens"
+                whose = "the alphabet" if self.kept is None else f"the tokenizer of {self.kept}"
+                raise UserError(
+                    f"{where} has {' '.join(foreign)}, which {whose} does not contain; correct the "
+                    f"transcript, or {other}"
+                )
+
+    @cached_property
+    def _alphabet(self):
+        if self.coverage < 1 or (self.kept is None and self.characters is None):
+            return None
+        return {*self.characters} if self.kept is None else self._kept.alphabet
+
+    @cached_property
+    def _kept(self):
+        path = Path(self.kept)
+        tokenizer = load_tokenizer(
+            (path.parent if path.suffix in (".ckpt", ".safetensors") else path) / FILE
+        )
+        if len(tokenizer) != len(self):
+            raise UserError(
+                f"{self.kept} has {len(tokenizer)} tokens, and by its settings {len(self)}: put back "
+                "the tokenizer that the model was trained with"
+            )
+        return tokenizer
 
     def _of_characters(self):
         return CharacterTokenizer(self.characters, self.seq2seq, boundary=self.token_type != "char")

@@ -20,7 +20,11 @@ from speechbrain_recursive.nn.cif import boundaries
 
 
 def boundary_errors(
-    folder: str | Path, split: str | None = None, limit: int = 200, device: str = "cpu"
+    folder: str | Path,
+    split: str | None = None,
+    limit: int = 200,
+    device: str = "cpu",
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Compare the seconds at which words end, or characters where errors are counted in characters.
 
@@ -30,14 +34,15 @@ def boundary_errors(
     Arguments
     ---------
     folder : str or pathlib.Path
-        Results of a finished run on a synthetic corpus. Loading a YAML file can run any code that it
-        names, so open only folders that you trust.
+        Results of a finished run on a synthetic corpus.
     split : str, optional
         The first test set by default.
     limit : int
         Maximum number of utterances, spread evenly over all.
     device : str
         Where the model runs.
+    trust : bool
+        See :func:`~speechbrain_recursive.inference.results.open_results`.
 
     Returns
     -------
@@ -52,7 +57,7 @@ def boundary_errors(
         If the folder holds no finished run, its model has no part ``cif``, there is no such split, its
         corpus has no phonemes, or no utterance counts.
     """
-    model, tokenizer, hparams = open_results(folder, device)
+    model, tokenizer, hparams = open_results(folder, device, trust)
     if "cif" not in model.after:
         raise UserError(f"{folder}: the model has no part 'cif', which finds boundaries")
     corpus = hparams["corpus"]

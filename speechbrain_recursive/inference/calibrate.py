@@ -25,6 +25,7 @@ def calibrate(
     loops: int | None = None,
     device: str = "cpu",
     depth: int | None = None,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Choose the thresholds of :func:`attach` on a dev set and write them to ``calibration.json``.
 
@@ -50,6 +51,8 @@ def calibrate(
         Where the model runs.
     depth : int, optional
         The full depth as a logical depth, in place of a loop count.
+    trust : bool
+        See :func:`~speechbrain_recursive.inference.results.open_results`.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def calibrate(
         recurs, there is no such depth, or the model cannot make so many loops.
     """
     folder = Path(folder)
-    model, tokenizer, hparams = open_results(folder, device)
+    model, tokenizer, hparams = open_results(folder, device, trust)
     split = split or hparams["corpus"].dev_splits[0]
     every = _intervals(model, hparams)
     meters = {name: _Meter(criterion, every=interval) for name, interval in every.items()}

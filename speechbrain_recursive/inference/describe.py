@@ -10,26 +10,32 @@ from speechbrain_recursive.analysis.cost import (
     training_step_activation_bytes,
 )
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load
+from speechbrain_recursive.hparams import load, require
 from speechbrain_recursive.inference.results import depth_for
 from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.overrides import Overrides, parse_overrides
+from speechbrain_recursive.safety import SETTINGS, in_folder
 
 LONG = 16  # seconds of a long utterance, as most of LibriSpeech's are
 
 
-def describe(path: str | Path, overrides: Overrides = None, depth: int | None = None) -> dict[str, Any]:
+def describe(
+    path: str | Path, overrides: Overrides = None, depth: int | None = None, trust: bool = False
+) -> dict[str, Any]:
     """Describe a recipe's ASR model for ten seconds of audio in a batch of one.
 
     Arguments
     ---------
     path : str or pathlib.Path
-        A recipe's YAML file.
+        A recipe's YAML file, or a results folder or its ``hyperparams.yaml``.
     overrides : str, list of str or dict, optional
         Values that replace the file's own, such as ``{"loops": 8}`` or ``["--loops", "8"]``.
     depth : int, optional
         Another logical depth than the schedule's own, by its first path; see
         :meth:`~speechbrain_recursive.nn.schedule.Schedule.paths`.
+    trust : bool
+        Whether the YAML of a folder may name any code, as a recipe may; see
+        :func:`~speechbrain_recursive.hparams.load`.
 
     Returns
     -------
@@ -50,10 +56,13 @@ def describe(path: str | Path, overrides: Overrides = None, depth: int | None = 
     given = {"output_folder": "results", "data_folder": "data", **parse_overrides(overrides)}
     if depth is not None and "loops" in given:
         raise UserError(f"--loops {given['loops']} and --depth {depth}: give one of them")
-    hparams, _ = load(path, given, device="meta")
+    path, trust = settings_of(path, trust)
+    hparams, _ = load(path, given, device="meta", trust=trust)
+    require(hparams, ["model"], path)
     model = hparams["model"]
     if not isinstance(model, ASRModel):
         raise UserError(f"{path} describes no ASR model, but a {type(model).__name__}")
+    require(hparams, ("max_batch_examples", "max_batch_seconds", "grad_accumulation_factor"), path)
     run = depth_for(model, depth=depth)
     return {
         "schedule": str(run.schedule),
@@ -64,6 +73,21 @@ def describe(path: str | Path, overrides: Overrides = None, depth: int | None = 
         "peak_activation_bytes": training_step_activation_bytes(model, depth=run),
         "training": _training(hparams, run),
     }
+
+
+def settings_of(path: str | Path, trust: bool = False) -> tuple[Path, bool]:
+    """The YAML file that a user names, and whether it may name any code: recipes may.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        A recipe's YAML file, or a results folder or its ``hyperparams.yaml``.
+    trust : bool
+        Whether to trust the folder.
+    """
+    file = Path(path) / SETTINGS
+    path = file if file.is_file() else Path(path)
+    return path, trust or not in_folder(path)
 
 
 def _training(hparams, run):

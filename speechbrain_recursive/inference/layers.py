@@ -55,14 +55,14 @@ def open_layers(
     device: str = "cpu",
     attention: bool = False,
     depth: int | None = None,
+    trust: bool = False,
 ) -> Layers:
     """Open an encoder.
 
     Arguments
     ---------
     model : str or pathlib.Path
-        A results folder, or the name or folder of a Hugging Face Whisper model. Loading a YAML file can
-        run any code that it names, so open only folders that you trust.
+        A results folder, or the name or folder of a Hugging Face Whisper model.
     loops : int, optional
         Loop count; the one trained for by default. Whisper has none.
     device : str
@@ -72,6 +72,8 @@ def open_layers(
     depth : int, optional
         Logical depth, in place of a loop count; see
         :func:`~speechbrain_recursive.inference.results.depth_for`.
+    trust : bool
+        See :func:`~speechbrain_recursive.inference.results.open_results`.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def open_layers(
     """
     check_device(device)
     if (Path(model) / "hyperparams.yaml").is_file():
-        return _ours(Path(model), loops, depth, device, attention)
+        return _ours(Path(model), loops, depth, device, attention, trust)
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
         raise UserError(f"{model} is no results folder (hyperparams.yaml) and no Whisper (config.json)")
     if (loops, depth) != (None, None):
@@ -132,8 +134,8 @@ def find_audio(path: str | Path, limit: int | None = None) -> list[str]:
     return [found[i * len(found) // limit] for i in range(limit)]
 
 
-def _ours(folder, loops, depth, device, attention):
-    model, _, hparams = open_results(folder, device)
+def _ours(folder, loops, depth, device, attention, trust):
+    model, _, hparams = open_results(folder, device, trust)
     if attention:
         try:
             model.encoder.add_hook("*", WeightsByHead(), first=True)
@@ -163,7 +165,7 @@ def _whisper(name, device):
     except ImportError as error:
         raise UserError(f"{name}: Whisper needs transformers: pip install transformers") from error
     try:
-        kind = AutoConfig.from_pretrained(name).model_type
+        kind = AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
         if kind != "whisper":
             raise ValueError(f"it is a {kind} model")
         features = WhisperFeatureExtractor.from_pretrained(name)

@@ -23,6 +23,7 @@ def measure_side_by_side(
     seed: int = 0,
     device: str = "cpu",
     seeds: bool = False,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Measure the paths of several models, and models that were trained for one depth.
 
@@ -38,6 +39,8 @@ def measure_side_by_side(
     seeds : bool
         Whether to take models together whose folders differ in their last name alone, such as
         ``results/foldable_mini/1`` and ``results/foldable_mini/2``.
+    trust : bool
+        See :func:`~speechbrain_recursive.inference.results.open_results`.
 
     Returns
     -------
@@ -55,7 +58,7 @@ def measure_side_by_side(
     """
     folders = [*models, *beside]
     names = dict(zip(folders, short_names(folders), strict=True))
-    opened = {folder: open_results(folder) for folder in folders}
+    opened = {folder: open_results(folder, trust=trust) for folder in folders}
     corpora = {name: opened[folder][2]["corpus"] for folder, name in names.items()}
     first = corpora[names[models[0]]]
     split = split or first.test_splits[0]
@@ -67,9 +70,9 @@ def measure_side_by_side(
     for depth in depths or ():
         if not any(depth in each for each in reached.values()):
             _paths(schedules[models[0]], depth)  # says which depths are near
-    options = limit, split, seed, device
+    options = limit, split, seed, device, trust
     found = {folder: measure_paths(folder, reached[folder], *options) for folder in models}
-    alone = {folder: measure_alone(folder, split, device) for folder in beside}
+    alone = {folder: measure_alone(folder, split, device, trust) for folder in beside}
     about = {"split": split, "chosen_on": found[models[0]]["chosen_on"]}
     if seeds:
         found, alone = _together(found, _pool), _together(alone, _mean)
@@ -85,6 +88,7 @@ def measure_paths(
     split: str | None = None,
     seed: int = 0,
     device: str = "cpu",
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Decode a set greedily by every legal path of some depths, and store the median path of each depth.
 
@@ -94,8 +98,7 @@ def measure_paths(
     Arguments
     ---------
     folder : str or pathlib.Path
-        A results folder. Loading a YAML file can run any code that it names, so open only folders that
-        you trust.
+        A results folder.
     depths : sequence of int, optional
         Logical depths; by default all from one loop of each block to the trained depth.
     limit : int, optional
@@ -106,6 +109,8 @@ def measure_paths(
         Of the draw.
     device : str
         Where the model runs.
+    trust : bool
+        See :func:`~speechbrain_recursive.inference.results.open_results`.
 
     Returns
     -------
@@ -125,7 +130,7 @@ def measure_paths(
     if limit is not None and limit < 1:
         raise UserError(f"--paths {limit}: at least one path of each depth is needed")
     folder = Path(folder)
-    model, tokenizer, hparams = open_results(folder, device)
+    model, tokenizer, hparams = open_results(folder, device, trust)
     corpus, schedule = hparams["corpus"], model.schedule
     dev, split = corpus.dev_splits[0], split or corpus.test_splits[0]
     depths = _depths(schedule) if depths is None else depths
@@ -151,7 +156,9 @@ def measure_paths(
     return {**facts, "depths": found}
 
 
-def measure_alone(folder: str | Path, split: str, device: str = "cpu") -> dict[str, Any]:
+def measure_alone(
+    folder: str | Path, split: str, device: str = "cpu", trust: bool = False
+) -> dict[str, Any]:
     """Decode a set greedily by a model at the depth that it was trained for.
 
     Arguments
@@ -162,6 +169,8 @@ def measure_alone(folder: str | Path, split: str, device: str = "cpu") -> dict[s
         A set of its corpus.
     device : str
         Where the model runs.
+    trust : bool
+        See :func:`~speechbrain_recursive.inference.results.open_results`.
 
     Returns
     -------
@@ -173,7 +182,7 @@ def measure_alone(folder: str | Path, split: str, device: str = "cpu") -> dict[s
     UserError
         If it is no results folder, or has no such set.
     """
-    model, tokenizer, hparams = open_results(folder, device)
+    model, tokenizer, hparams = open_results(folder, device, trust)
     run = model.depth()
     (rate,) = error_of(
         model, tokenizer, hparams, [Path(folder) / f"manifests/{split}.csv"], [run]

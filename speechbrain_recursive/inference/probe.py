@@ -30,6 +30,7 @@ def probe_models(
     split: str | None = None,
     limit: int = 200,
     device: str = "cpu",
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Measure how well a linear classifier reads the phoneme of each frame after each logical step.
 
@@ -40,8 +41,7 @@ def probe_models(
     Arguments
     ---------
     models : sequence of (str or pathlib.Path)
-        Results folders. The utterances are those of the first. Loading a YAML file can run any code
-        that it names, so open only folders that you trust.
+        Results folders. The utterances are those of the first.
     labels : str or pathlib.Path, optional
         A table for :func:`speechbrain_recursive.data.phonemes.read_phonemes`. By default that of the
         corpus; synthetic corpora have one.
@@ -51,6 +51,8 @@ def probe_models(
         Maximum number of utterances, spread evenly over those that have phonemes.
     device : str
         Where the models run and the classifiers are trained.
+    trust : bool
+        See :func:`~speechbrain_recursive.inference.results.open_results`.
 
     Returns
     -------
@@ -66,7 +68,9 @@ def probe_models(
         are missing or do not fit the audio, or they are of fewer than two speakers.
     """
     names = short_names(models)
-    hparams, *_ = [open_results(model, device)[2] for model in models]  # all, before one of them runs
+    hparams, *_ = [
+        open_results(model, device, trust)[2] for model in models
+    ]  # all, before one of them runs
     split = split or hparams["corpus"].test_splits[0]
     utterances, facts = spoken_utterances(models[0], labels, split, limit)
     inventory = sorted({each.name for utterance in utterances for each in utterance.phonemes})
@@ -78,7 +82,7 @@ def probe_models(
 
     found = {}
     for name, model in zip(names, models, strict=True):
-        layers = open_layers(model, device=device)
+        layers = open_layers(model, device=device, trust=trust)
         states, classes = _frames(layers, Bar(utterances, f"States of {name}"), inventory)
         if not found:  # the same for all models with as many frames a second
             try:

@@ -9,25 +9,30 @@ from speechbrain_recursive.data.pieces import Pieces
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text
-from speechbrain_recursive.hparams import load_trained
+from speechbrain_recursive.hparams import load_trained, require
 from speechbrain_recursive.nn.depth import Depth
 from speechbrain_recursive.nn.device import check_device
 from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.nn.schedule import Schedule
+from speechbrain_recursive.safety import SETTINGS
 
 MEDIAN_PATHS = "median_paths.json"
 
 
-def open_results(folder: str | Path, device: str = "cpu") -> tuple[ASRModel, Pieces, dict[str, Any]]:
+def open_results(
+    folder: str | Path, device: str = "cpu", trust: bool = False
+) -> tuple[ASRModel, Pieces, dict[str, Any]]:
     """Load the model and the tokenizer of a finished run.
 
     Arguments
     ---------
     folder : str or pathlib.Path
-        With ``hyperparams.yaml``, ``model.ckpt`` and ``tokenizer.json``. Loading a YAML file can run any
-        code that it names, so open only folders that you trust.
+        With ``hyperparams.yaml``, ``tokenizer.json`` and ``model.safetensors`` or ``model.ckpt``.
     device : str
         Where the model runs.
+    trust : bool
+        Whether the folder's YAML may name any code; see
+        :func:`~speechbrain_recursive.hparams.load_trained`.
 
     Returns
     -------
@@ -41,11 +46,12 @@ def open_results(folder: str | Path, device: str = "cpu") -> tuple[ASRModel, Pie
     Raises
     ------
     UserError
-        If there is no such device, the folder holds no finished run or no ASR model, its weights do not
-        fit its YAML, or its tokenizer does not fit its model.
+        If there is no such device, the folder holds no finished run or no ASR model or names what it may
+        not, its weights do not fit its YAML, or its tokenizer does not fit its model.
     """
     check_device(device)
-    model, hparams = load_trained(folder, ASRModel)
+    model, hparams = load_trained(folder, ASRModel, trust)
+    require(hparams, ("corpus", "task", "n_tokens"), Path(folder) / SETTINGS)
     path = Path(folder) / "tokenizer.json"
     tokenizer = load_tokenizer(path)
     if len(tokenizer) != hparams["n_tokens"]:

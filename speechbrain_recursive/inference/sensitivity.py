@@ -16,6 +16,7 @@ def sensitivity(
     loops: int | None = None,
     depth: int | None = None,
     device: str = "cpu",
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Greedy error rates of a model with each of its layers left out (Foldable, Section 4.3).
 
@@ -24,14 +25,15 @@ def sensitivity(
     Arguments
     ---------
     folder : str or pathlib.Path
-        A results folder, with any schedule. Loading a YAML file can run any code that it names, so open
-        only folders that you trust.
+        A results folder, with any schedule.
     split : str, optional
         The set to decode; the first dev set by default.
     loops, depth : int, optional
         See :func:`~speechbrain_recursive.inference.results.depth_for`; by default what was trained for.
     device : str
         Where the model runs.
+    trust : bool
+        See :func:`~speechbrain_recursive.inference.results.open_results`.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def sensitivity(
         If :func:`~speechbrain_recursive.inference.results.open_results` raises it, there is no such
         split, the depth cannot be reached, or the schedule has a single layer.
     """
-    model, tokenizer, hparams = open_results(folder, device)
+    model, tokenizer, hparams = open_results(folder, device, trust)
     corpus, whole = hparams["corpus"], depth_for(model, loops, depth, folder)
     layers = sorted({step.layer for step in whole.schedule})
     if len(layers) == 1:

@@ -22,6 +22,7 @@ def open_side_by_side(
     device: str = "cpu",
     attention: bool = False,
     depth: int | None = None,
+    trust: bool = False,
 ) -> dict[str, Layers]:
     """Open several encoders; for the arguments, see
     :func:`speechbrain_recursive.inference.layers.open_layers`.
@@ -38,7 +39,7 @@ def open_side_by_side(
     """
     names = short_names(models)
     return {
-        name: open_layers(model, loops, device, attention, depth)
+        name: open_layers(model, loops, device, attention, depth, trust)
         for name, model in zip(names, models, strict=True)
     }
 

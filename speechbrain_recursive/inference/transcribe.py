@@ -22,13 +22,15 @@ class Transcriber:
     Arguments
     ---------
     folder : str or pathlib.Path
-        The results of a finished run: ``hyperparams.yaml``, ``model.ckpt`` and ``tokenizer.json``.
-        Loading a YAML file can run any code that it names, so open only folders that you trust.
+        The results of a finished run; see
+        :func:`~speechbrain_recursive.inference.results.open_results`.
     adaptive : bool
         Exit early by the folder's calibration, from the depth that it was made for; see
         :func:`~speechbrain_recursive.inference.calibrate.calibrate`.
     device : str
         Where the model runs.
+    trust : bool
+        See :func:`~speechbrain_recursive.inference.results.open_results`.
 
     Raises
     ------
@@ -37,8 +39,10 @@ class Transcriber:
         asked for and the folder was not calibrated.
     """
 
-    def __init__(self, folder: str | Path, adaptive: bool = False, device: str = "cpu"):
-        self.model, self.tokenizer, hparams = open_results(folder, device)
+    def __init__(
+        self, folder: str | Path, adaptive: bool = False, device: str = "cpu", trust: bool = False
+    ):
+        self.model, self.tokenizer, hparams = open_results(folder, device, trust)
         self.folder, self.device = folder, device
         self.policy, self.calibrated = hparams["task"].policy, None
         if adaptive:

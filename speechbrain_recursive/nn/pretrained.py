@@ -11,10 +11,10 @@ from torch import nn
 
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import read_text
-from speechbrain_recursive.hparams import read_weights
 from speechbrain_recursive.hub import import_transformers
 from speechbrain_recursive.nn.layer_maps import LayerMap, kept
 from speechbrain_recursive.nn.transfer import transfer_layers
+from speechbrain_recursive.weights import read_weights, weights_in
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,12 @@ class Pretrained:
     @property
     def path(self) -> Path | None:
         """The weights of a finished run, if the source is one."""
-        path = Path(self.source or "") / "model.ckpt"
+        path = weights_in(self.source or "")
         return path if path.is_file() else None
 
-    def __call__(self, model: nn.Module, pieces: Sequence[str] = ()) -> None:
+    def __call__(
+        self, model: nn.Module, pieces: Sequence[str] = (), reset: tuple[str, ...] = ()
+    ) -> set[str]:
         """Load into a model.
 
         A CTC head of Hugging Face's gives each piece its own row; pieces without one keep their random
@@ -76,6 +78,13 @@ class Pretrained:
             Its ``embed`` is a :class:`~speechbrain_recursive.nn.ssl.WaveformEmbedding`.
         pieces : sequence of str
             The pieces of its tokenizer, by id.
+        reset : tuple of str
+            Weights whose names begin so keep their initial values.
+
+        Returns
+        -------
+        set of str
+            Names of the weights that were taken over.
 
         Raises
         ------
@@ -84,13 +93,13 @@ class Pretrained:
             fit.
         """
         if self.source is None:
-            return
+            return set()
         try:
             if self.path is None:
                 weights = hub_weights(str(self.source), model, pieces)
             else:
                 weights = read_weights(self.path)
-            transfer_layers(model, weights, self._layers)
+            return transfer_layers(model, weights, self._layers, reset)
         except UserError:
             raise
         except ValueError as error:
@@ -152,7 +161,7 @@ def hub_weights(name: str, model: nn.Module, pieces: Sequence[str]) -> dict[str,
     transformers = import_transformers()
     ours = model.embed.config
     try:
-        config = transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
         _check_layout(name, config, ours)
         with_head = any(each.endswith("ForCTC") for each in config.architectures or ())
         kind = transformers.AutoModelForCTC if with_head else transformers.AutoModel

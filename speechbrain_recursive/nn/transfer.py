@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load_weights, read_weights
 from speechbrain_recursive.nn.layer_maps import LayerMap
+from speechbrain_recursive.weights import load_weights, read_weights, weights_in
 
 # Keys of TransformerASR, and of the other parts of a SpeechBrain Transformer recipe's model, which is
 # [CNN, TransformerASR, seq_lin, ctc_lin].
@@ -48,10 +48,12 @@ class WarmStart:
 
     def __init__(self, path: str | Path, layers: Callable[[int, int], LayerMap] | None = None):
         path = Path(path)
-        self.path = path if path.is_file() or path.suffix == ".ckpt" else path / "model.ckpt"
+        self.path = path if path.is_file() or path.suffix == ".ckpt" else weights_in(path)
         self.layers = layers
 
-    def __call__(self, model: nn.Module, pieces: Sequence[str] = ()) -> None:
+    def __call__(
+        self, model: nn.Module, pieces: Sequence[str] = (), reset: tuple[str, ...] = ()
+    ) -> set[str]:
         """Load into a model.
 
         Arguments
@@ -60,6 +62,13 @@ class WarmStart:
             The model.
         pieces : sequence of str
             Not used: a checkpoint's tokens are those of the model.
+        reset : tuple of str
+            Weights whose names begin so keep their initial values.
+
+        Returns
+        -------
+        set of str
+            Names of the weights that were taken over.
 
         Raises
         ------
@@ -71,18 +80,22 @@ class WarmStart:
                 f"warm_start: {self.path.parent} holds no finished run: there is no {self.path.name}"
             )
         if self.layers is None:
-            load_weights(self.path, lambda weights: warm_start(model, weights))
-            return
+            taken = set()
+            load_weights(self.path, lambda weights: taken.update(warm_start(model, weights, reset)))
+            return taken
         weights = read_weights(self.path)
         try:
-            transfer_layers(model, weights, self.layers)
+            return transfer_layers(model, weights, self.layers, reset)
         except ValueError as error:
             raise UserError(f"warm_start: {self.path}: {error}") from error
 
 
 def transfer_layers(
-    model: nn.Module, weights: Mapping[str, torch.Tensor], layers: Callable[[int, int], LayerMap]
-) -> None:
+    model: nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    layers: Callable[[int, int], LayerMap],
+    reset: tuple[str, ...] = (),
+) -> set[str]:
     """Start a model from some layers of a trained one.
 
     Front-end, final norm and heads are carried over where both models have them. Hooks are given the
@@ -96,6 +109,13 @@ def transfer_layers(
         The state of an ``ASRModel`` with other layers of the same kind.
     layers : callable
         From the numbers of teacher and student layers to a map.
+    reset : tuple of str
+        Weights whose names begin so keep their initial values.
+
+    Returns
+    -------
+    set of str
+        Names of the weights that were taken over.
 
     Raises
     ------
@@ -117,12 +137,14 @@ def transfer_layers(
             mean = torch.stack([teacher[source][name].double() for source in sources]).mean(0)
             new[f"encoder.layers.{index}.{name}"] = mean.to(teacher[0][name].dtype)
     own = model.state_dict()
+    new = {key: value for key, value in new.items() if key in own and not key.startswith(reset)}
     for key, value in own.items():
         if key in new and new[key].shape != value.shape:
             raise ValueError(
                 f"{key} is {list(new[key].shape)} there and {list(value.shape)} in this model"
             )
-        if key not in new and key.startswith("encoder.layers.") and chosen[_index(key)]:
+        absent = key not in new and not key.startswith(reset)
+        if absent and key.startswith("encoder.layers.") and chosen[_index(key)]:
             raise ValueError(f"its layers have no {key.split('.', 3)[3]}, which this model's have")
     model.load_state_dict({key: new.get(key, value) for key, value in own.items()})
     for block in model.schedule.blocks:
@@ -130,6 +152,7 @@ def transfer_layers(
             hook.start_from(
                 {index: [teacher[source] for source in chosen[index]] for index in block.layers}
             )
+    return {*new}
 
 
 def _index(key):
@@ -145,7 +168,9 @@ def _by_layer(weights):
     return [found[index] for index in sorted(found)]
 
 
-def warm_start(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+def warm_start(
+    model: nn.Module, weights: Mapping[str, torch.Tensor], reset: tuple[str, ...] = ()
+) -> set[str]:
     """Load a checkpoint of ours or of stock SpeechBrain, strictly.
 
     Arguments
@@ -155,6 +180,13 @@ def warm_start(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     weights : mapping of str to torch.Tensor
         The state of an ``ASRModel``, of a ``TransformerASR`` alone (the front-end and the output layers
         keep their initial weights), or of the model in one of SpeechBrain's Transformer recipes.
+    reset : tuple of str
+        Weights whose names begin so keep their initial values.
+
+    Returns
+    -------
+    set of str
+        Names of the weights that were taken over.
 
     Raises
     ------
@@ -165,19 +197,22 @@ def warm_start(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     -------
     >>> model = nn.ModuleDict({"embed": nn.ModuleDict({"project": nn.Linear(2, 2, bias=False)})})
     >>> warm_start(model, {"custom_src_module.layers.0.w.weight": torch.eye(2)})
+    {'embed.project.weight'}
     >>> model["embed"]["project"].weight.tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
     transformer = any(key.startswith("custom_src_module.") for key in weights)
     recipe = any(key.startswith("1.custom_src_module.") for key in weights)
+    initial = [*reset]
     if transformer or recipe:
-        kept = ["embed.compute_features."]
+        initial += ["embed.compute_features."]
         if transformer:
-            kept += ["embed.frontend.", "heads.ctc.", "heads.seq2seq.linear."]
-        renamed = {_renamed(key): value for key, value in weights.items() if _CONSTANT not in key}
-        ours = model.state_dict().items()
-        weights = {key: value for key, value in ours if key.startswith(tuple(kept))} | renamed
-    model.load_state_dict(weights)
+            initial += ["embed.frontend.", "heads.ctc.", "heads.seq2seq.linear."]
+        weights = {_renamed(key): value for key, value in weights.items() if _CONSTANT not in key}
+    weights = {key: value for key, value in weights.items() if not key.startswith(tuple(reset))}
+    ours = {key: value for key, value in model.state_dict().items() if key.startswith(tuple(initial))}
+    model.load_state_dict(ours | weights)
+    return {*weights}
 
 
 def _renamed(key):

@@ -105,6 +105,7 @@ class ASR(Task):
             decoder.check(self.setting)
         self.decode = self.decoders[self.dev_decoder].build(self.setting)
         for teacher in self.teachers.values():
+            teacher.trust = brain.hparams.trust
             teacher.setup(self.tokenizer, brain.device)
             manifests = {split: folder / f"manifests/{split}.csv" for split in self.corpus.splits}
             teacher.expect(transcripts_of(manifests, self.corpus))
@@ -278,7 +279,8 @@ class ASR(Task):
         return [" ".join(units(row["wrd"])) for rows in manifests for row in rows.values()]
 
     def _language_model(self, folder):
-        return load_peer(folder, self.tokenizer, TransformerLM).to(self.brain.device)
+        trust = self.brain.hparams.trust
+        return load_peer(folder, self.tokenizer, TransformerLM, trust).to(self.brain.device)
 
     def _chunks(self, stage):
         return self.dynamic_chunks and self.dynamic_chunks(stage)

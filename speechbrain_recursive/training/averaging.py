@@ -1,6 +1,6 @@
 """Averages of checkpoints, correct for shared layers."""
 
-from speechbrain_recursive.hparams import read_weights
+from speechbrain_recursive.weights import read_weights
 
 
 def average_checkpoints(checkpoints, name):

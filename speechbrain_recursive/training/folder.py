@@ -16,6 +16,7 @@ from speechbrain.utils.logger import get_logger, setup_logging
 
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import write_whole
+from speechbrain_recursive.hparams import RECIPE, resolve
 
 logger = get_logger(__name__)
 
@@ -50,8 +51,11 @@ def open_folder(folder: Path) -> None:
         logger.info(f"Results folder: {folder}")
 
 
-def describe_run(folder: Path, hyperparams: str, script: str | Path | None = None) -> None:
-    """Write ``hyperparams.yaml``, ``env.log`` and a copy of the script into a results folder.
+def describe_run(folder: Path, recipe: str, script: str | Path | None = None) -> None:
+    """Write settings, ``env.log`` and a copy of the script into a results folder.
+
+    ``hyperparams.yaml`` is the recipe with its references resolved, for what builds the model;
+    ``recipe.yaml`` is the recipe itself, for fine-tuning.
 
     ``env.log`` lists the packages of the interpreter that runs. SpeechBrain's own lists those of the
     ``pip`` that comes first on the PATH.
@@ -60,8 +64,8 @@ def describe_run(folder: Path, hyperparams: str, script: str | Path | None = Non
     ---------
     folder : pathlib.Path
         The results folder.
-    hyperparams : str
-        The YAML of the run.
+    recipe : str
+        The merged YAML of the run.
     script : str or Path, optional
         The recipe's script.
     """
@@ -73,7 +77,8 @@ def describe_run(folder: Path, hyperparams: str, script: str | Path | None = Non
         "",
         *sorted(packages, key=str.lower),
     ]
-    write_whole(folder / "hyperparams.yaml", hyperparams)
+    write_whole(folder / RECIPE, recipe)
+    write_whole(folder / "hyperparams.yaml", resolve(recipe))
     write_whole(folder / "env.log", "\n".join(about) + "\n")
     if script is not None:
         shutil.copy(script, folder)

@@ -64,7 +64,7 @@ def parse_command_line(argv: list[str]) -> tuple[str, RunOptions, Overrides]:
             "--compile_module_keys does nothing without --compile; try --compile_layers True"
         )
     overrides = parse_overrides(words)
-    overrides |= {key: run_opts[key] for key in sorted(given & merge(hparams_file).keys())}
+    overrides |= {key: run_opts[key] for key in sorted(given & merge(hparams_file, overrides).keys())}
     check_device(run_opts["device"])
     if not torch.cuda.is_available() and "distributed_backend" not in given:
         gloo = {"distributed_backend": "gloo", "overridden_args": given | {"distributed_backend"}}

@@ -20,8 +20,9 @@ from speechbrain_recursive.data.pieces import Pieces
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError, of_system, one_line
 from speechbrain_recursive.files import write_whole
-from speechbrain_recursive.hparams import load, resolve
+from speechbrain_recursive.hparams import load
 from speechbrain_recursive.merging import parse
+from speechbrain_recursive.nn.parts import freeze, prefixes, summary
 from speechbrain_recursive.nn.transfer import WarmStart
 from speechbrain_recursive.training.averaging import average_checkpoints
 from speechbrain_recursive.training.brain import Brain, Diverged
@@ -85,8 +86,9 @@ def train(
 ) -> dict[str, Any] | None:
     """Prepare, train, evaluate and report, in this process.
 
-    The results folder then holds ``hyperparams.yaml`` (complete in itself), ``tokenizer.json``,
-    ``model.ckpt`` (the weights that were evaluated), the report and the logs; ``save`` holds the
+    The results folder then holds ``hyperparams.yaml`` (complete in itself), ``recipe.yaml``
+    (the same before references were resolved, for fine-tuning), ``tokenizer.json``, ``model.ckpt`` (the
+    weights that were evaluated), the report and the logs; ``save`` holds the
     checkpoints to resume from, which refuse to resume with other settings; see
     :class:`~speechbrain_recursive.training.settings.Settings`. A training that diverges has a report
     without error rates, whose tables say that it did not converge (DNC), and no ``model.ckpt``.
@@ -134,8 +136,7 @@ def train(
     checkpointer.recover_if_possible()  # refuses another corpus
     tokenizer = build_tokenizer(hparams, [manifests[split] for split in corpus.train_splits])
     loader, dev, tests = hparams["task"].loaders(hparams, manifests, tokenizer)
-    if hparams["warm_start"] is not None:
-        _warm_start(hparams, tokenizer)
+    _start(hparams, tokenizer)
     checkpointer.add_recoverable("loader", loader)
     hparams["train_loggers"] = train_loggers(hparams, text) if if_main_process() else []
     try:
@@ -151,7 +152,7 @@ def train(
         raise UserError(one_line(error)) from error
     brain.train_sampler = loader.batch_sampler
     if if_main_process():
-        describe_run(folder, resolve(text), script)
+        describe_run(folder, text, script)
     diverged = None
     try:
         with StopRequest() as brain.stop:
@@ -218,22 +219,39 @@ def _build_unless_in_use(spec, path, manifests):
         )
 
 
-def _warm_start(hparams, tokenizer):
-    """Start from other weights; those of another run are refused if its tokens are not this run's."""
-    start = hparams["warm_start"]
+def _start(hparams, tokenizer):
+    """Start from other weights, and freeze what is not to be trained.
+
+    Weights of another run are refused if its tokens are not this run's, unless all heads are reset.
+    """
+    start, model = hparams["warm_start"], hparams["model"]
+    reset = prefixes(model, hparams["reset"], "reset")
+    freeze(model, hparams["freeze"])
+    if start is None:
+        if reset:
+            raise UserError("reset names what a --warm_start leaves out, and there is none")
+        return
     start = start if callable(start) else WarmStart(start)
-    if start.path is not None:
-        _check_tokens(start.path, tokenizer)
-    start(hparams["model"], tokenizer.pieces)
+    heads = prefixes(model, [*getattr(model, "heads", ())], "reset")
+    if start.path is not None and not (heads and {*heads} <= {*reset}):
+        _check_tokens(start.path, tokenizer, heads)
+    if taken := start(model, tokenizer.pieces, reset):
+        logger.info(f"Weights of {start.path or start.source}: {summary(model, taken)}")
 
 
-def _check_tokens(path, tokenizer):
+def _check_tokens(path, tokenizer, heads):
     folders = path.resolve().parents[:3]  # model.ckpt, or save/CKPT+.../model.ckpt
     theirs = next((file for file in (up / "tokenizer.json" for up in folders) if file.is_file()), None)
     if theirs is None:
         logger.warning(f"warm_start: {path} has no tokenizer.json, so its tokens cannot be compared")
     else:
-        check_tokens(theirs, tokenizer)
+        try:
+            check_tokens(theirs, tokenizer)
+        except UserError as error:
+            names = ", ".join(head.removeprefix("heads.").rstrip(".") for head in heads)
+            raise UserError(
+                f"{error}, or train new heads with --reset '[{names}]'" if heads else error
+            ) from None
 
 
 def _keep_best(brain, path):

@@ -9,12 +9,14 @@ from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, registe
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.merging import leaves, names_in, references
 
-PLACES = {"output_folder", "data_folder", "synthetic_folder", "download"}
-EVALUATION = {"decoders", "eval_loops", "eval_depths", "corpus[test_splits]", "bad_test_audio"}
+PLACES = {"output_folder", "data_folder", "synthetic_folder", "download", "trust"}
+MANIFESTS = {"train_manifest", "dev_manifest"}  # what they hold is compared
+EVALUATION = {"decoders", "eval_loops", "eval_depths", "bad_test_audio"}
+EVALUATION |= {"corpus[test_splits]", "test_manifest"}
 CHECKPOINTS = {"keep_checkpoints", "average_checkpoints", "ckpt_interval_minutes"}
 LOGGING = {"tensorboard", "wandb_project", "log_interval"}
 HARDWARE = {"num_workers", "eval_batch_seconds", "recompute", "compile_layers"}
-FREE = PLACES | EVALUATION | CHECKPOINTS | LOGGING | HARDWARE
+FREE = PLACES | MANIFESTS | EVALUATION | CHECKPOINTS | LOGGING | HARDWARE
 RISING = {"number_of_epochs"}
 OPTIONS = ("auto_mix_prec", "bfloat16_mix_prec", "remove_vector_weight_decay")
 MOST_NAMED = 8  # differences in one message
@@ -25,9 +27,9 @@ class Settings:
     """A recoverable that refuses checkpoints of other settings or of another corpus.
 
     Some keys may change between two runs into one folder, since weights do not depend on them: where
-    files are, what is logged, how batches are loaded and evaluated, how often checkpoints are saved, and
-    decoding, with every key that only ``decoders`` refers to. ``number_of_epochs`` may rise. All other
-    keys must stay as they were when the training began.
+    files are and whether folders are trusted, what is logged, how batches are loaded and evaluated, how
+    often checkpoints are saved, and decoding, with every key that only ``decoders`` refers to.
+    ``number_of_epochs`` may rise. All other keys must stay as they were when the training began.
 
     Make it the first recoverable, so that nothing else is loaded before it refuses.
 

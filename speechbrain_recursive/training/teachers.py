@@ -15,7 +15,9 @@ from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.nn.request import Outputs, Request
 
 
-def load_peer(folder: str | Path, tokenizer: Any, kind: type = ASRModel) -> torch.nn.Module:
+def load_peer(
+    folder: str | Path, tokenizer: Any, kind: type = ASRModel, trust: bool = False
+) -> torch.nn.Module:
     """Load the model of another run, which must have the same tokens.
 
     Arguments
@@ -26,14 +28,18 @@ def load_peer(folder: str | Path, tokenizer: Any, kind: type = ASRModel) -> torc
         This run's tokenizer.
     kind : type
         The class that the model must have.
+    trust : bool
+        Whether the folder's YAML may name any code; see
+        :func:`~speechbrain_recursive.hparams.load_trained`.
 
     Raises
     ------
     UserError
-        If the folder holds no finished run of such a model, or its tokens are others.
+        If the folder holds no finished run of such a model or names what it may not, or its tokens are
+        others.
     """
     check_tokens(Path(folder) / "tokenizer.json", tokenizer)
-    return load_trained(folder, kind)[0]
+    return load_trained(folder, kind, trust)[0]
 
 
 def check_tokens(path: Path, tokenizer: Any) -> None:
@@ -86,7 +92,15 @@ class Teacher(ABC):
     """Base class of providers; a recipe's YAML names them under ``teachers``.
 
     They run without gradient and are neither trained, nor saved with checkpoints, nor published.
+
+    Attributes
+    ----------
+    trust : bool
+        Whether folders that the teacher opens may name any code. The task sets it to the recipe's
+        ``trust`` before :meth:`setup`.
     """
+
+    trust = False
 
     def setup(self, tokenizer: Any, device: torch.device | str) -> None:  # noqa: B027 (optional)
         """Load what is needed, in eval mode, once before training."""
@@ -132,8 +146,7 @@ class TrainedTeacher(Teacher):
     Arguments
     ---------
     folder : str or pathlib.Path
-        Its results folder, which must be one that you trust, since loading a YAML file runs what it
-        says.
+        Its results folder.
 
     Raises
     ------
@@ -146,7 +159,7 @@ class TrainedTeacher(Teacher):
 
     def setup(self, tokenizer, device):
         """Load the model and compare its tokens with the student's."""
-        self.model = load_peer(self.folder, tokenizer).to(device)
+        self.model = load_peer(self.folder, tokenizer, trust=self.trust).to(device)
 
     def __call__(self, features, frames, targets, batch, request) -> Outputs:
         """Run the model at its own depth."""

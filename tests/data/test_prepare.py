@@ -1,14 +1,20 @@
 import logging
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from speechbrain_recursive.data import prepare
+from speechbrain_recursive.data.aishell import Aishell1
 from speechbrain_recursive.data.characters import CharacterTokenizer
+from speechbrain_recursive.data.common_voice import CommonVoice
 from speechbrain_recursive.data.dataset import make_dataset
+from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.prepare import build_manifests, listing, transcripts
+from speechbrain_recursive.data.switchboard import Switchboard
 from speechbrain_recursive.errors import UserError
 
 
@@ -169,3 +175,53 @@ def test_audio_that_is_no_numbers_is_unusable(build, tmp_path, value, subtype):
     assert read_manifest(manifests["test"])["003"]["unreadable"].startswith("samples are NaN")
     other = {3: bad[3] | {"channel": 0}, 4: bad[3] | {"start": 0.0, "stop": 0.3}}
     assert not any(row["unreadable"] for row in read_manifest(build(200, other)["dev"]).values())
+
+
+def rewritten(path, ending):
+    """An audio file in another format, in its place."""
+    samples, rate = soundfile.read(path, dtype="int16")
+    soundfile.write(path.with_suffix(ending), samples, rate)
+    path.unlink()
+
+
+class TestOtherFormats:
+    """Audio of a corpus may have been converted; manifests then name the files that are there."""
+
+    @pytest.mark.parametrize(
+        ("prepared", "made", "pattern", "endings"),
+        [
+            (
+                LibriSpeech(["train-clean-100"], test_splits=["test-clean"]),
+                "librispeech",
+                "*.flac",
+                [".wav", ".flac"],
+            ),
+            (Aishell1(), "aishell", "*.wav", [".flac", ".wav"]),
+            (CommonVoice(), "common_voice", "*.mp3", [".wav", ".flac"]),
+            (Switchboard(dev_conversations=1), "switchboard", "*.sph", [".wav", ".flac"]),
+        ],
+        ids=["LibriSpeech", "AISHELL-1", "Common Voice", "Switchboard"],
+    )
+    def test_they_are_found_and_two_of_a_name_are_refused(
+        self, prepared, made, pattern, endings, request, tmp_path
+    ):
+        own = shutil.copytree(request.getfixturevalue(made), tmp_path / "own")
+        before = rows_of(prepared.prepare(own, tmp_path / "before"))
+        original = sorted(own.rglob(pattern))
+        for path in original:
+            rewritten(path, endings[0])
+        after = rows_of(prepared.prepare(own, tmp_path / "after"))
+        assert before.keys() == after.keys()
+        for key, row in after.items():
+            assert row["wav"] == str(Path(before[key]["wav"]).with_suffix(endings[0]))
+            assert row | {"wav": "", "duration": 0} == before[key] | {"wav": "", "duration": 0}
+            assert row["duration"] == pytest.approx(before[key]["duration"], abs=1e-3)
+
+        rewritten_one = original[0].with_suffix(endings[0])
+        shutil.copy(rewritten_one, rewritten_one.with_suffix(endings[1]))
+        with pytest.raises(UserError, match=rf"{original[0].stem}\.\w+.*: remove one|; remove one"):
+            prepared.prepare(own, tmp_path / "after")
+
+
+def rows_of(manifests):
+    return {key: row for path in manifests.values() for key, row in read_manifest(path).items()}

@@ -238,7 +238,9 @@ def test_what_is_missing_is_named(own, tmp_path):
     shutil.rmtree(own / "swb_ms98_transcriptions")
     assert refused(own).endswith("get the transcripts with --download True")
     (tmp_path / "nothing").mkdir()
-    assert refused(tmp_path / "nothing").startswith(f"no *.sph below {tmp_path / 'nothing'}")
+    assert refused(tmp_path / "nothing").startswith(
+        f"no *.sph, *.wav or *.flac below {tmp_path / 'nothing'}"
+    )
 
 
 def test_a_conversation_that_is_there_twice(own):

@@ -22,6 +22,7 @@ from torch import nn
 
 from speechbrain_recursive.decoding.decoder import Decoder
 from speechbrain_recursive.decoding.greedy import greedy
+from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load_trained
 from speechbrain_recursive.nn.hooks import Hook
 from speechbrain_recursive.nn.request import Request
@@ -232,7 +233,9 @@ def test_killed_and_resumed_it_is_the_same_to_the_bit(runs):
 
 def test_the_projection_was_trained_and_is_not_published(runs, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    model, hparams = load_trained(runs / "whole")
+    with pytest.raises(UserError, match=r"!new:test_new_method\.\w+ is not among .* add --trust"):
+        load_trained(runs / "whole")
+    model, hparams = load_trained(runs / "whole", trust=True)
     trained = torch.load(sorted((runs / "whole/save").glob("CKPT*"))[-1] / "objective.ckpt")
     initial = hparams["objective"].state_dict()
     assert trained.keys() == initial.keys()
