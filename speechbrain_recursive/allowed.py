@@ -49,6 +49,7 @@ _LISTED = {
     "speechbrain_recursive.decoding.cif": "CifBeam",
     "speechbrain_recursive.decoding.greedy": "Greedy",
     "speechbrain_recursive.decoding.joint": "JointBeam",
+    "speechbrain_recursive.nn.bert": "masked_lm",
     "speechbrain_recursive.nn.cif": "Cif",
     "speechbrain_recursive.nn.cif_decoder": "CifDecoder CifHead",
     "speechbrain_recursive.nn.conditioning.depth": "Clock DepthEmbedding DepthMLP FiLM",
@@ -79,13 +80,19 @@ _LISTED = {
     "speechbrain_recursive.objectives.ctc": "CTC",
     "speechbrain_recursive.objectives.distillation": "FeatureDistillation PosteriorDistillation",
     "speechbrain_recursive.objectives.foldable": "Foldable",
+    "speechbrain_recursive.objectives.hierarchical": (
+        "Contrastive Cosine HierarchicalDistillation Level SquaredError"
+    ),
     "speechbrain_recursive.objectives.intermediate_ctc": "IntermediateCTC",
     "speechbrain_recursive.objectives.joint": "Joint",
+    "speechbrain_recursive.objectives.masked_lm": "MaskedLM",
     "speechbrain_recursive.objectives.seq2seq": "Seq2Seq",
     "speechbrain_recursive.objectives.stages": "Stages",
     "speechbrain_recursive.training.asr": "ASR",
     "speechbrain_recursive.training.augment": "TimeMasks UtteranceSpeeds spec_augment",
+    "speechbrain_recursive.training.bert_teacher": "BertTeacher",
     "speechbrain_recursive.training.language_model": "LanguageModeling",
+    "speechbrain_recursive.training.masked_language_model": "MaskedLanguageModeling",
     "speechbrain_recursive.training.schedulers": "LinearDecay WarmupCosine",
     "speechbrain_recursive.training.teachers": "TrainedTeacher",
 }

@@ -13,6 +13,7 @@ from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.own_data import OwnData
 from speechbrain_recursive.data.switchboard import Switchboard
 from speechbrain_recursive.hparams import merge
+from speechbrain_recursive.nn.bert import MARKS, masked_lm
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 torch.set_num_threads(1)  # the tests run side by side, and threads change the order of sums
@@ -37,7 +38,10 @@ REDUCED = {
     "distillation_epochs": 1,
     "conv_channels": 8,
     "source": None,
+    "vocabulary": None,
+    "teacher_width": 16,
 }
+SIZES = {"char": 200, "wordpiece": 100}  # of vocabularies; 50 for others
 LM = {"num_encoder_layers": 2, "d_model": 16, "nhead": 2, "d_ffn": 32}
 SPLITS = {
     "LibriSpeech": {
@@ -172,13 +176,13 @@ def small():
         given["corpus"] = SPLITS[path.parents[1].name]
         if "decoders" in tree and "joint" in tree["decoders"]:
             given["decoders"] = {"joint": {"beam_size": 2}}
-        if "transformer_lm" in path.stem:
-            given |= {
-                "model": LM,
-                "tokenizer": {"size": 200 if tree["tokenizer"]["token_type"] == "char" else 50},
-            }
+        if path.stem in ("transformer_lm", "bert_mini"):
+            given["tokenizer"] = {"size": SIZES.get(tree["tokenizer"]["token_type"], 50)}
+            given |= {} if "d_model" in tree else {"model": LM}
         elif not tree.get("characters", "those of another model"):
-            given["vocab_size"] = 200 if tree["token_type"] == "char" else 50
+            given["vocab_size"] = SIZES.get(tree["token_type"], 50)
+        if "bert" in tree:
+            given["bert"] = "results/bert_mini/1234/bert"
         return given
 
     return overrides
@@ -189,18 +193,39 @@ def peers(run_recipe, small, tmp_path_factory):
     """``peers(recipe, corpus)``: overrides that name the small trained models that it needs."""
     trained = {}
 
-    def overrides(path, corpus):
-        tree = merge(path)
-        key = "warm_start" if path.stem == "finetune" else "teacher"
-        if key not in tree:
-            return {}
-        recipe = path.with_name("train.yaml")
-        if key == "teacher":
-            recipe = path.with_name(f"{Path(tree[key]).parent.name}.yaml")
+    def train(recipe, corpus):
         if recipe not in trained:
             trained[recipe] = tmp_path_factory.mktemp(recipe.stem)
             given = {"data_folder": corpus, "output_folder": trained[recipe], **small(recipe)}
             run_recipe([recipe, *flags(given)], recipe.parents[1].name)
-        return {key: trained[recipe]}
+        return trained[recipe]
+
+    def overrides(path, corpus):
+        tree = merge(path)
+        if "bert" in tree:
+            return {"bert": train(path.with_name("bert_mini.yaml"), corpus) / "bert"}
+        if path.stem == "finetune":
+            return {"warm_start": train(path.with_name("train.yaml"), corpus)}
+        if "teacher" not in tree:
+            return {}
+        return {"teacher": train(path.with_name(f"{Path(tree['teacher']).parent.name}.yaml"), corpus)}
 
     return overrides
+
+
+@pytest.fixture(scope="session")
+def write_bert():
+    """``write_bert(folder, tokenizer)``: a BERT of random weights in Hugging Face's format."""
+
+    def write(folder, tokenizer, num_layers=2):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = masked_lm(len(tokenizer), d_model=16, nhead=2, d_ffn=32, num_layers=num_layers)
+            for parameter in model.parameters():
+                torch.nn.init.normal_(parameter, std=0.2)
+        model.save_pretrained(folder)
+        vocabulary = [*MARKS, *reversed(tokenizer.pieces[4:])]  # in another order than the tokenizer's
+        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+        return folder
+
+    return write

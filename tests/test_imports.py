@@ -17,6 +17,7 @@ COMMON = {  # that anyone may import
     "errors",
     "files",
     "hparams",
+    "hub",
     "merging",
     "overrides",
     "safety",

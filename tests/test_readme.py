@@ -19,7 +19,7 @@ CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
 READMES = [REPOSITORY / "README.md", *RECIPES, REPOSITORY / "benchmarks/README.md", CONTRIBUTING]
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 ANALYSES = ["bins", "boundaries", "cad", "paths", "pca", "probe", "similarity"]
-COMMANDS = ["describe", "transcribe", "calibrate", "compare", "table"]
+COMMANDS = ["describe", "transcribe", "calibrate", "cache-teacher", "compare", "table"]
 COMMANDS += [f"analyze {kind}" for kind in ANALYSES]
 NOT_OURS = re.compile(
     r"my_method\.py|(hyperparams|recipe)\.yaml|hparams/NAME\.yaml"
@@ -175,9 +175,11 @@ def test_options_that_are_shown_exist(path, capsys):
         recipe = re.match(r"(?:.* )?(?:hparams/)?(\w+\.yaml) --", span)
         if "benchmarks/" in span or path.parent.name == "benchmarks":
             known = in_benchmarks
-        elif recipe and command in (None, "describe"):
+        elif recipe and command in (None, "cache-teacher", "describe"):
             known = (
-                by_command["describe"] | run | merge(hparams_file(path, f"hparams/{recipe[1]}")).keys()
+                by_command[command or "describe"]
+                | run
+                | merge(hparams_file(path, f"hparams/{recipe[1]}")).keys()
             )
             known |= in_yaml if recipe[1] == "finetune.yaml" else set()  # the keys of its model
         elif command:

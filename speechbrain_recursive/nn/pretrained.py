@@ -11,8 +11,8 @@ from torch import nn
 
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import read_text
+from speechbrain_recursive.hub import import_transformers
 from speechbrain_recursive.nn.layer_maps import LayerMap, kept
-from speechbrain_recursive.nn.ssl import import_transformers
 from speechbrain_recursive.nn.transfer import transfer_layers
 from speechbrain_recursive.weights import read_weights, weights_in
 

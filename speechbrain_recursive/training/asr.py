@@ -26,7 +26,7 @@ from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
 from speechbrain_recursive.training.evaluation import Evaluation, Point, durations, evaluate, requests_of
 from speechbrain_recursive.training.task import Task
-from speechbrain_recursive.training.teachers import Teacher, load_peer
+from speechbrain_recursive.training.teachers import Teacher, load_peer, transcripts_of
 
 
 @dataclass(eq=False)
@@ -107,6 +107,8 @@ class ASR(Task):
         for teacher in self.teachers.values():
             teacher.trust = brain.hparams.trust
             teacher.setup(self.tokenizer, brain.device)
+            manifests = {split: folder / f"manifests/{split}.csv" for split in self.corpus.splits}
+            teacher.expect(transcripts_of(manifests, self.corpus))
         if self.compile_layers:
             self.model.compile_layers()
         self._try_model()

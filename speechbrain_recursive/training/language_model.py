@@ -55,6 +55,10 @@ class LanguageModeling(Task):
         """Perplexity by token."""
         return math.exp(self.surprise / self.tokens)
 
+    def figures(self):
+        """What a report says of a test set."""
+        return {"perplexity": self.dev_error()}
+
     def report(self, loaders, command, diverged=None):
         """Write the perplexity of the test sets to ``report.json``; see :class:`Task`."""
         self.brain.modules.eval()
@@ -64,8 +68,9 @@ class LanguageModeling(Task):
             with torch.no_grad():
                 for batch in loader:
                     self.observe(self.forward(batch, training=False), batch)
-            results.append({"split": split, "perplexity": self.dev_error()})
-            print(f"{split}: perplexity {self.dev_error():.2f} by token")
+            results.append({"split": split, **self.figures()})
+            said = ", ".join(f"{name} {value:.2f}" for name, value in self.figures().items())
+            print(f"{split}: {said.replace('_', ' ')} by token")
         found = {"results": results, **self.about_run(command, diverged)}
         folder = Path(self.brain.hparams.output_folder)
         print(f"Report: {write_whole(folder / 'report.json', json.dumps(found, indent=1))}")

@@ -16,6 +16,7 @@ from speechbrain.utils.seed import seed_everything
 
 from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.manifest import summarize
+from speechbrain_recursive.data.pieces import Pieces
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError, of_system, one_line
 from speechbrain_recursive.files import write_whole
@@ -129,11 +130,11 @@ def train(
     checkpointer.recover_if_possible()  # refuses another model's folder before anything in it changes
 
     _fetch_ngram(hparams)
-    manifests = _prepare(hparams)
+    manifests = prepare_manifests(hparams)
     trained_on = (*corpus.train_splits, *corpus.dev_splits)
     settings.corpus = {split: summarize(manifests[split]) for split in trained_on}
     checkpointer.recover_if_possible()  # refuses another corpus
-    tokenizer = _tokenizer(hparams, [manifests[split] for split in corpus.train_splits])
+    tokenizer = build_tokenizer(hparams, [manifests[split] for split in corpus.train_splits])
     loader, dev, tests = hparams["task"].loaders(hparams, manifests, tokenizer)
     _start(hparams, tokenizer)
     checkpointer.add_recoverable("loader", loader)
@@ -177,7 +178,7 @@ def _fetch_ngram(hparams):
     run_on_main(hparams["corpus"].download_ngram, args=[ngram])
 
 
-def _prepare(hparams):
+def prepare_manifests(hparams: dict[str, Any]) -> dict[str, Path]:
     """Manifests by split, of the corpus or of its synthetic twin."""
     corpus, data_folder = hparams["corpus"], hparams["data_folder"]
     if data_folder is None:
@@ -196,7 +197,7 @@ def _prepare(hparams):
     return {split: save_folder / f"{split}.csv" for split in corpus.splits}
 
 
-def _tokenizer(hparams, train_manifests):
+def build_tokenizer(hparams: dict[str, Any], train_manifests: list[Path]) -> Pieces:
     """Build the tokenizer, but keep the tokens that this folder's checkpoints were trained on."""
     path = Path(hparams["output_folder"]) / "tokenizer.json"
     run_on_main(_build_unless_in_use, args=[hparams["tokenizer"], path, train_manifests])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load_trained
@@ -67,6 +68,26 @@ def check_tokens(path: Path, tokenizer: Any) -> None:
     raise UserError(f"{path}: {what}; train both on the same tokens")
 
 
+def transcripts_of(manifests: Mapping[str, Path], corpus: Any) -> dict[str, str]:
+    """The transcripts that a training reads, by ID.
+
+    Arguments
+    ---------
+    manifests : mapping of str to pathlib.Path
+        By split.
+    corpus : Corpus
+        With its training and dev splits.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    splits = (*corpus.train_splits, *corpus.dev_splits)
+    return {
+        uid: row["wrd"] for split in splits for uid, row in read_manifest(manifests[split]).items()
+    }
+
+
 class Teacher(ABC):
     """Base class of providers; a recipe's YAML names them under ``teachers``.
 
@@ -83,6 +104,15 @@ class Teacher(ABC):
 
     def setup(self, tokenizer: Any, device: torch.device | str) -> None:  # noqa: B027 (optional)
         """Load what is needed, in eval mode, once before training."""
+
+    def expect(self, transcripts: Mapping[str, str]) -> None:  # noqa: B027 (optional)
+        """Refuse what it cannot answer for (UserError), once before training.
+
+        Arguments
+        ---------
+        transcripts : mapping of str to str
+            Of the training and dev splits, by ID.
+        """
 
     @abstractmethod
     def __call__(
