@@ -170,7 +170,7 @@ def small():
                 "tokenizer": {"size": 200 if tree["tokenizer"]["token_type"] == "char" else 50},
             }
         elif not tree["characters"]:
-            given["vocab_size"] = 200 if tree["token_type"] == "char" else 50
+            given["vocab_size"] = {"char": 200, "wordpiece": 100}.get(tree["token_type"], 50)
         return given
 
     return overrides

@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "speechbrain_recursive"
-COMMON = {"bars", "errors", "files", "hparams", "merging", "overrides"}  # that anyone may import
+COMMON = {"bars", "errors", "files", "hparams", "hub", "merging", "overrides"}  # that anyone may import
 ROOMS = {
     "nn": set(),
     "data": set(),
@@ -24,6 +24,7 @@ ROOMS = {
     "errors": set(),
     "files": set(),
     "hparams": set(),
+    "hub": set(),
     "merging": set(),
     "overrides": set(),
 }

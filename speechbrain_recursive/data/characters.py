@@ -48,6 +48,8 @@ class CharacterTokenizer(Pieces):
         characters = sorted({*alphabet} - {WORD_BOUNDARY, " "})
         super().__init__([WORD_BOUNDARY] * boundary + characters, seq2seq)
         self.boundary = boundary
+        if not boundary:
+            self.words = [None] * (self.unk + 1) + characters
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
 
     @classmethod

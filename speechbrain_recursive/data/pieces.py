@@ -31,10 +31,14 @@ class Pieces:
         From id to piece, the marks included.
     blank, bos, eos, unk : int or None
         Ids of the marks.
+    words : list of (str or None) or None
+        From id to the piece of a BERT's vocabulary that it stands for, None for marks; None if pieces
+        are not of this kind.
     """
 
     kind: str
     blank = 0
+    words: list[str | None] | None = None
 
     def __init__(self, pieces: Sequence[str], seq2seq: bool):
         self.seq2seq = bool(seq2seq)

@@ -18,8 +18,10 @@ from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.pieces import Pieces, marks
 from speechbrain_recursive.data.subwords import SentencePieceTokenizer
 from speechbrain_recursive.data.text import normal
+from speechbrain_recursive.data.wordpiece import WordPieceTokenizer, all_upper
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text
+from speechbrain_recursive.hub import read_vocabulary
 
 DAMAGED = (KeyError, TypeError, ValueError, RuntimeError)  # what a damaged file makes readers raise
 
@@ -32,7 +34,7 @@ class TokenizerSpec:
     ---------
     token_type : str
         ``"unigram"`` or ``"bpe"`` for subwords of SentencePiece; ``"char"`` for characters without word
-        boundary, as for Chinese.
+        boundary, as for Chinese; ``"wordpiece"`` for subwords of a BERT.
     characters : str, optional
         An alphabet: the tokens are these characters, with ``|`` between words unless ``token_type`` is
         ``"char"``. By default tokens are made from the training transcripts.
@@ -44,12 +46,15 @@ class TokenizerSpec:
     coverage : float
         For subwords: the share of the characters of the transcripts that have tokens, 0.98 to 1. Rarer
         characters become ``<unk>``, such as those of foreign names.
+    vocabulary : str or Path, optional
+        For ``"wordpiece"``: the BERT whose pieces they are, as its name at Hugging Face, its folder or
+        its ``vocab.txt``. By default they are made from the training transcripts.
 
     Raises
     ------
     UserError
         If there is no such ``token_type``, ``size`` is missing, too small or not that of ``characters``,
-        or ``coverage`` is out of range or not for subwords.
+        or ``coverage`` is out of range or, like ``vocabulary``, given for other tokens.
 
     Example
     -------
@@ -57,6 +62,8 @@ class TokenizerSpec:
     30
     >>> len(TokenizerSpec("bpe", size=5000))
     5000
+    >>> len(TokenizerSpec("wordpiece", size=29586, vocabulary="bert-base-uncased"))
+    29586
     """
 
     token_type: str = "unigram"
@@ -64,12 +71,19 @@ class TokenizerSpec:
     size: int | None = None
     seq2seq: bool | int = True
     coverage: float = 1.0
+    vocabulary: str | Path | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "seq2seq", bool(self.seq2seq))
         characters, size, least = self.characters, self.size, len(marks(self.seq2seq)) + 1
-        if self.token_type not in ("unigram", "bpe", "char"):
-            raise UserError(f"token_type is unigram, bpe or char, not {self.token_type!r}")
+        if self.token_type not in ("unigram", "bpe", "char", "wordpiece"):
+            raise UserError(f"token_type is unigram, bpe, char or wordpiece, not {self.token_type!r}")
+        if self.vocabulary is not None:
+            object.__setattr__(self, "vocabulary", str(self.vocabulary))  # as the source has it
+            if self.token_type != "wordpiece":
+                raise UserError(f"tokenizer: vocabulary is for wordpiece, not for {self.token_type}")
+        if self.token_type == "wordpiece" and characters is not None:
+            raise UserError("tokenizer: wordpiece takes no alphabet; set characters to null")
         if characters is not None and not (isinstance(characters, str) and characters.strip()):
             advice = _override(characters="ABC")
             raise UserError(f"characters is an alphabet, such as {advice}, not {characters!r}")
@@ -80,9 +94,9 @@ class TokenizerSpec:
             raise UserError(f"tokenizer: size is a number of at least {least} tokens, not {size!r}")
         if not (isinstance(self.coverage, int | float) and 0.98 <= self.coverage <= 1):
             raise UserError(f"tokenizer: coverage is from 0.98 to 1, not {self.coverage!r}")
-        if self.coverage < 1 and (characters or self.token_type == "char"):
+        if self.coverage < 1 and (characters or self.token_type not in ("unigram", "bpe")):
             raise UserError(
-                "tokenizer: coverage is for subwords; set it to 1 where tokens are characters"
+                "tokenizer: coverage is for subwords of SentencePiece; set it to 1 for other tokens"
             )
         if None not in (size, characters) and size != len(self._of_characters()):
             raise UserError(
@@ -107,18 +121,18 @@ class TokenizerSpec:
 
         Returns
         -------
-        CharacterTokenizer or SentencePieceTokenizer
+        Pieces
             With as many pieces as the length of this object.
 
         Raises
         ------
         UserError
-            If the text has characters that the alphabet does not contain, or does not fit the size.
+            If the alphabet or the vocabulary cannot spell the text, or the size does not fit.
         """
         rows = [
-            (f"{manifest}: {name}", row["wrd"])
+            (f"{manifest}, line {line}: {name}", row["wrd"])
             for manifest in manifests
-            for name, row in read_manifest(manifest).items()
+            for line, (name, row) in enumerate(read_manifest(manifest).items(), start=2)
         ]
         texts = [text for _, text in rows]
         source = hashlib.md5(json.dumps([astuple(self), texts]).encode()).hexdigest()
@@ -139,6 +153,10 @@ class TokenizerSpec:
                     )
         elif self.token_type == "char":
             made = CharacterTokenizer.from_texts(texts, self.seq2seq, boundary=False, size=self.size)
+        elif self.vocabulary is not None:
+            made = self._of_vocabulary(rows)
+        elif self.token_type == "wordpiece":
+            made = WordPieceTokenizer.from_texts(texts, self.size, self.seq2seq)
         else:
             options = self.seq2seq, self.token_type, self.coverage
             made = SentencePieceTokenizer.from_texts(texts, self.size, *options)
@@ -147,6 +165,23 @@ class TokenizerSpec:
 
     def _of_characters(self):
         return CharacterTokenizer(self.characters, self.seq2seq, boundary=self.token_type != "char")
+
+    def _of_vocabulary(self, rows):
+        pieces = read_vocabulary(self.vocabulary, "vocabulary")
+        made = WordPieceTokenizer(pieces, self.seq2seq, upper=all_upper([text for _, text in rows]))
+        if len(made) != self.size:
+            raise UserError(
+                f"tokenizer: size is {self.size}, but the vocabulary of {self.vocabulary} makes "
+                f"{len(made)} tokens: set size to {len(made)}, with {_override(size=len(made))}"
+            )
+        for where, text in rows:
+            for word in normal(text).split():
+                if made.decode(made.encode(word)) != word:
+                    raise UserError(
+                        f"{where} has {word}, which the vocabulary of {self.vocabulary} cannot spell; "
+                        "correct the transcript, or choose another vocabulary"
+                    )
+        return made
 
 
 def _override(**values):
@@ -167,7 +202,7 @@ def load_tokenizer(path: str | Path) -> Pieces:
 
     Returns
     -------
-    CharacterTokenizer or SentencePieceTokenizer
+    Pieces
 
     Raises
     ------
@@ -191,4 +226,6 @@ def from_content(content: dict[str, Any]) -> Pieces:
         if not model:  # which SentencePiece takes for a model without pieces
             raise ValueError("there is no model")
         return SentencePieceTokenizer(model, content["seq2seq"])
+    if content["kind"] == WordPieceTokenizer.kind:
+        return WordPieceTokenizer(content["vocabulary"], content["seq2seq"], content["upper"])
     raise ValueError(content["kind"])

@@ -12,8 +12,8 @@ from torch import nn
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import read_text
 from speechbrain_recursive.hparams import read_weights
+from speechbrain_recursive.hub import import_transformers
 from speechbrain_recursive.nn.layer_maps import LayerMap, kept
-from speechbrain_recursive.nn.ssl import import_transformers
 from speechbrain_recursive.nn.transfer import transfer_layers
 
 logger = logging.getLogger(__name__)

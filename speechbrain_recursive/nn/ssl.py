@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hub import import_transformers
 from speechbrain_recursive.nn.adapters import TransformerAdapter
 from speechbrain_recursive.nn.padding import own_statistics, pad_mask, padding
 from speechbrain_recursive.nn.state import State
@@ -79,21 +80,6 @@ def stock_model(model_type: str, **options: Any) -> nn.Module:
     if hasattr(model, "masked_spec_embed"):  # which was not built on the device of the context
         model.masked_spec_embed = nn.Parameter(torch.rand(config.hidden_size))
     return model
-
-
-def import_transformers() -> Any:
-    """The package ``transformers``.
-
-    Raises
-    ------
-    UserError
-        If it is not installed.
-    """
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError("wav2vec 2.0 and HuBERT need transformers: pip install transformers") from error
-    return transformers
 
 
 class WaveformEmbedding(nn.Module):

@@ -7,6 +7,7 @@ from speechbrain_recursive.data.characters import CharacterTokenizer
 from speechbrain_recursive.data.manifest import write_manifest
 from speechbrain_recursive.data.subwords import SentencePieceTokenizer
 from speechbrain_recursive.data.tokenizers import TokenizerSpec, load_tokenizer
+from speechbrain_recursive.data.wordpiece import WordPieceTokenizer
 from speechbrain_recursive.errors import UserError
 
 TEXTS = ["THE SAILOR DIDN'T FIND THE LANTERN", "SEVEN LEMONS", "THE SEVEN SAILORS FIND LEMONS"]
@@ -20,7 +21,11 @@ def subwords(seq2seq=True):
     return SentencePieceTokenizer.from_texts(TEXTS, 22, seq2seq)
 
 
-@pytest.mark.parametrize("make", [characters, subwords])
+def wordpieces(seq2seq=True):
+    return WordPieceTokenizer.from_texts(TEXTS, 60, seq2seq)
+
+
+@pytest.mark.parametrize("make", [characters, subwords, wordpieces])
 @pytest.mark.parametrize("seq2seq", [True, False])
 def test_layout_and_round_trip(make, seq2seq, tmp_path):
     tokenizer = make(seq2seq)
@@ -53,7 +58,7 @@ def test_pieces_spell_the_text():
     assert len(tokenizer) == 22
 
 
-@pytest.mark.parametrize("make", [characters, subwords])
+@pytest.mark.parametrize("make", [characters, subwords, wordpieces])
 def test_unknown_characters_become_unk(make):
     tokenizer = make()
     ids = tokenizer.encode("SE\u00c7EN")
@@ -101,6 +106,7 @@ def manifest(tmp_path):
         (TokenizerSpec("unigram", size=12), "THE CAT THAT HAT", 12),
         (TokenizerSpec("bpe", size=12, seq2seq=0), "THE CAT THAT HAT", 12),
         (TokenizerSpec(characters=LETTERS, size=32), "A CAB", 32),
+        (TokenizerSpec("wordpiece", size=19), "THE CAT THAT HAT", 19),
     ],
 )
 def test_the_size_is_known_before_there_is_a_corpus(manifest, tmp_path, spec, text, size):
@@ -143,7 +149,9 @@ def test_made_once_and_again_when_options_or_text_change(manifest, tmp_path, mon
 
 def test_text_that_the_alphabet_cannot_spell_is_named(manifest, tmp_path):
     spec = TokenizerSpec(characters="ABCF\u00c9")
-    with pytest.raises(UserError, match=r"train\.csv: 1 has \? é, which the alphabet does not contain"):
+    with pytest.raises(
+        UserError, match=r"train\.csv, line 3: 1 has \? é, which the alphabet does not contain"
+    ):
         spec.build(tmp_path / "t.json", manifest("A CAB", "CAFé?"))
     assert len(spec.build(tmp_path / "t.json", manifest("CAFE\u0301".replace("FE", "E")))) == 10
 
@@ -182,7 +190,7 @@ def test_coverage_leaves_room_where_a_text_has_many_rare_letters(manifest, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"token_type": "words"}, "token_type is unigram, bpe or char, not 'words'"),
+        ({"token_type": "words"}, "token_type is unigram, bpe, char or wordpiece, not 'words'"),
         ({}, "give its size, or an alphabet as characters"),
         ({"token_type": "char"}, "give its size"),
         ({"size": 4}, "size is a number of at least 5 tokens, not 4"),
@@ -193,7 +201,10 @@ def test_coverage_leaves_room_where_a_text_has_many_rare_letters(manifest, tmp_p
         ({"characters": 123}, "not 123"),
         ({"size": 20, "coverage": 0.9}, "coverage is from 0.98 to 1, not 0.9"),
         ({"size": 20, "coverage": "all"}, "coverage is from 0.98 to 1, not 'all'"),
-        ({"characters": "ABC", "coverage": 0.99}, "coverage is for subwords; set it to 1"),
+        ({"characters": "ABC", "coverage": 0.99}, "coverage is for subwords of SentencePiece; set it"),
+        ({"token_type": "wordpiece"}, "give its size"),
+        ({"token_type": "wordpiece", "characters": "ABC"}, "takes no alphabet; set characters to null"),
+        ({"size": 20, "vocabulary": "bert"}, "vocabulary is for wordpiece, not for unigram"),
         ({"characters": "ABC", "size": 5000}, "size is 5000, but characters make 8 tokens: set size to"),
     ],
 )
@@ -208,3 +219,40 @@ def test_an_alphabet_may_be_decomposed(manifest, tmp_path):
     assert len(spec) == len(TokenizerSpec(characters="CAF\u00c9")) == 9
     tokenizer = spec.build(tmp_path / "t.json", manifest("CAF\u00c9"))
     assert tokenizer.unk not in tokenizer.encode("CAFE\u0301")
+
+
+def test_a_vocabulary_of_bert(manifest, tmp_path):
+    vocabulary = tmp_path / "bert/vocab.txt"
+    vocabulary.parent.mkdir()
+    vocabulary.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[unused1]\nthe\ncat\n##s\n'\n")
+    path = tmp_path / "tokenizer.json"
+    for source in (vocabulary, vocabulary.parent):
+        spec = TokenizerSpec("wordpiece", size=11, vocabulary=source)
+        tokenizer = spec.build(path, manifest("THE CATS", "CAT'S".replace("S", "THE")))
+        assert tokenizer.pieces[4:] == ["the", "cat", "##s", "'", "##'", "'##", "##'##"]
+        assert load_tokenizer(path).decode(tokenizer.encode("THE CAT'THE CATS'")) == "THE CAT'THE CATS'"
+    assert spec.build(path, manifest("the cat")).decode([4]) == "the"
+    with pytest.raises(
+        UserError, match=r"train\.csv, line 3: 1 has DOGS, which the vocabulary of .*bert"
+    ):
+        spec.build(path, manifest("THE CAT", "THE DOGS"))
+    with pytest.raises(UserError, match="line 2: 0 has The, which"):  # would be read back as "the"
+        spec.build(path, manifest("The cat"))
+    with pytest.raises(UserError, match="size is 12, but the vocabulary of .* makes 11 tokens"):
+        TokenizerSpec("wordpiece", size=12, vocabulary=source).build(path, manifest("CAT"))
+    vocabulary.write_text("the\ncat\n")
+    with pytest.raises(UserError, match=r"vocabulary: .*vocab.txt is not BERT's: it lacks \[CLS\]"):
+        TokenizerSpec("wordpiece", size=11, vocabulary=source).build(path, manifest("CAT"))
+    vocabulary.unlink()
+    with pytest.raises(UserError, match="bert is not BERT-like: it has no vocab.txt"):
+        TokenizerSpec("wordpiece", size=11, vocabulary=source).build(path, manifest("CAT"))
+
+
+def test_a_vocabulary_that_cannot_be_fetched(manifest, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    spec = TokenizerSpec("wordpiece", size=11, vocabulary=str(tmp_path / "none"))
+    with pytest.raises(
+        UserError, match="none is no folder, and its vocab.txt cannot be fetched"
+    ) as error:
+        spec.build(tmp_path / "t.json", manifest("CAT"))
+    assert "\n" not in str(error.value)
