@@ -185,7 +185,7 @@ def punctuation(text: str) -> bool:
     >>> [punctuation(text) for text in ("'", "$", "a", "''")]
     [True, True, False, False]
     """
-    return text in [*string.punctuation] or len(text) == 1 and unicodedata.category(text)[0] == "P"
+    return text in [*string.punctuation] or (len(text) == 1 and unicodedata.category(text)[0] == "P")
 
 
 def split(word: str) -> list[str]:

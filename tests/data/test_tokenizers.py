@@ -238,13 +238,13 @@ def test_a_vocabulary_of_bert(manifest, tmp_path):
         spec.build(path, manifest("THE CAT", "THE DOGS"))
     with pytest.raises(UserError, match="line 2: 0 has The, which"):  # would be read back as "the"
         spec.build(path, manifest("The cat"))
-    with pytest.raises(UserError, match="size is 12, but the vocabulary of .* makes 11 tokens"):
+    with pytest.raises(UserError, match=r"size is 12, but the vocabulary of .* makes 11 tokens"):
         TokenizerSpec("wordpiece", size=12, vocabulary=source).build(path, manifest("CAT"))
     vocabulary.write_text("the\ncat\n")
     with pytest.raises(UserError, match=r"vocabulary: .*vocab.txt is not BERT's: it lacks \[CLS\]"):
         TokenizerSpec("wordpiece", size=11, vocabulary=source).build(path, manifest("CAT"))
     vocabulary.unlink()
-    with pytest.raises(UserError, match="bert is not BERT-like: it has no vocab.txt"):
+    with pytest.raises(UserError, match=r"bert is not BERT-like: it has no vocab\.txt"):
         TokenizerSpec("wordpiece", size=11, vocabulary=source).build(path, manifest("CAT"))
 
 
@@ -252,7 +252,7 @@ def test_a_vocabulary_that_cannot_be_fetched(manifest, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     spec = TokenizerSpec("wordpiece", size=11, vocabulary=str(tmp_path / "none"))
     with pytest.raises(
-        UserError, match="none is no folder, and its vocab.txt cannot be fetched"
+        UserError, match=r"none is no folder, and its vocab\.txt cannot be fetched"
     ) as error:
         spec.build(tmp_path / "t.json", manifest("CAT"))
     assert "\n" not in str(error.value)

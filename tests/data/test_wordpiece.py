@@ -74,7 +74,7 @@ def test_marks_of_bert_are_no_text():
 
 
 def test_sizes_that_do_not_fit():
-    with pytest.raises(UserError, match="size is 8, but the characters .* make 14 pieces"):
+    with pytest.raises(UserError, match=r"size is 8, but the characters .* make 14 pieces"):
         WordPieceTokenizer.from_texts(["THE CAT"], 8)
     with pytest.raises(
         UserError, match=r"training text has \d+ pieces at most: set size to \d+ or less"
