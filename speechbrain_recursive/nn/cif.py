@@ -12,13 +12,16 @@ from speechbrain_recursive.nn.padding import pad_mask
 from speechbrain_recursive.nn.request import Outputs
 from speechbrain_recursive.nn.state import State
 
+START = 0.27  # weight of a frame before training: about the tokens in 80 ms of speech
+
 
 class Cif(nn.Module):
     """Turns frames into one state per token, behind any encoder.
 
-    A convolution, a linear layer and a sigmoid give each frame its weight. In training, an utterance
-    whose tokens are known has its weights scaled, so that it fires once for each of them and for <eos>.
-    Otherwise it fires as its weights say. All of it runs in float32, also under autocast.
+    A convolution, a linear layer and a sigmoid give each frame its weight, at first about 0.27. In
+    training, an utterance whose tokens are known has its weights scaled, so that it fires once for each
+    of them and for <eos>. Otherwise it fires as its weights say. All of it runs in float32, also under
+    autocast.
 
     The state that it returns has the fired states [B, I, d] as ``x``, padding for their counts, and
     neither positions nor a mask, which belonged to frames. Its memory has, in addition:
@@ -72,6 +75,9 @@ class Cif(nn.Module):
         self.conv = nn.Conv1d(d_model, d_model, kernel_size, padding=kernel_size // 2)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(d_model, 1)
+        # Half a token per frame, PyTorch's start, is too many. The quantity loss would lower the weights
+        # along the mean frame, which raises those of silence, where the first and last tokens then fire.
+        nn.init.constant_(self.linear.bias, math.log(START / (1 - START)))
         self.threshold, self.scaling, self.tail = threshold, scaling, tail
 
     def forward(self, state: State) -> State:

@@ -44,6 +44,9 @@ class CifDecoder(nn.Module):
     def __init__(self, d_model: int, n_tokens: int, num_layers: int = 2, **options):
         super().__init__()
         self.embedding = NormalizedEmbedding(d_model, n_tokens)
+        # As SpeechBrain's TransformerASR. From a standard normal distribution, the tokens would be
+        # sqrt(d) times as large as the fired states and drown them.
+        nn.init.xavier_normal_(self.embedding.emb.Embedding.weight)
         self.join = nn.Linear(2 * d_model, d_model)
         self.positions = Sinusoids(d_model)
         self.layers = stock_layers(num_layers, d_model, attention_type="regularMHA", **options)

@@ -75,6 +75,14 @@ def test_the_quantity_is_that_of_the_weights_before_scaling(cif):
     torch.testing.assert_close(memory["quantity"], memory["weights"].sum(1))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_frames_start_with_the_weight_of_speech(seed):
+    """10 s of speech in frames of 80 ms have 30 to 40 tokens."""
+    torch.manual_seed(seed)
+    frames = torch.nn.functional.layer_norm(torch.randn(1, 125, 96), [96])
+    assert 30 < Cif(96)(State(frames)).memory["quantity"] < 40
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_autocast_changes_nothing(cif, training):
     """Not a bit: sums of bfloat16 weights would be off by whole tokens."""

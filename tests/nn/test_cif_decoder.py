@@ -51,6 +51,14 @@ def test_a_step_reads_what_came_before_alone(decoder):
     assert differs.tolist() == [False, False, True, True, True]
 
 
+@pytest.mark.parametrize("tokens", [30, 4234])
+def test_tokens_do_not_drown_fired_states(tokens):
+    """At the start, embeddings are no larger than fired states, which come from a layer norm."""
+    torch.manual_seed(3)
+    said = CifDecoder(256, tokens, num_layers=1, **SIZES).embedding(torch.arange(1, tokens))
+    assert 0.1 < said.pow(2).mean() < 2
+
+
 def test_missing_states_are_zero_and_others_are_left_out(decoder):
     torch.manual_seed(2)
     fired = torch.randn(1, 3, WIDTH)
