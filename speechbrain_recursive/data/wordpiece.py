@@ -67,6 +67,12 @@ class WordPieceTokenizer(Pieces):
         self._longest = max(map(len, self._ids), default=0)
         self._opens = {self._ids[form] for form in forms if form.endswith(WITHIN)}
 
+    @property
+    def alphabet(self) -> set[str]:
+        """The characters that have pieces of their own, in either case if the vocabulary folds it."""
+        letters = super().alphabet
+        return letters | {letter.upper() for letter in letters} if self.folds else letters
+
     @classmethod
     def from_texts(cls, texts: Iterable[str], size: int, seq2seq: bool = True) -> "WordPieceTokenizer":
         """Make a vocabulary from lines of text: their characters, and what byte-pair encoding merges.

@@ -80,3 +80,9 @@ def test_sizes_that_do_not_fit():
         UserError, match=r"training text has \d+ pieces at most: set size to \d+ or less"
     ):
         WordPieceTokenizer.from_texts(["THE CAT"], 50)
+
+
+def test_the_alphabet_has_letters_of_either_case_if_the_vocabulary_folds_them():
+    folding = WordPieceTokenizer(["'", "d", "o", "##o", "##ne"])
+    assert folding.alphabet == {*"'doDO"}
+    assert WordPieceTokenizer(["D", "o", "##one"]).alphabet == {*"Do"}
