@@ -12,7 +12,7 @@ _PUBLIC = {
     "data.corpus": "Corpus",
     "decoding.decoder": "Decoder",
     "errors": "UserError",
-    "inference.transcribe": "Transcriber",
+    "inference.transcribe": "RecursiveASR",
     "nn.depth": "Depth",
     "nn.encoder": "RecursiveEncoder",
     "nn.hooks": "Hook",

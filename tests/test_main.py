@@ -11,7 +11,8 @@ import pytest
 
 from speechbrain_recursive.__main__ import main
 from speechbrain_recursive.cli import describe
-from speechbrain_recursive.inference import transcribe
+from speechbrain_recursive.inference.recording import Transcript
+from speechbrain_recursive.inference.transcribe import RecursiveASR
 
 MINI = Path(__file__).parents[1] / "recipes/LibriSpeech/hparams/mini.yaml"
 
@@ -69,20 +70,14 @@ def test_transcripts_can_be_read_as_they_come(monkeypatch):
         def flush(self):
             self.shown = self.getvalue()
 
-    class Transcriber:
-        def __init__(self, *_):
-            self.done = []
-
-        def depth(self, loops, depth):
-            return None
-
-        def __call__(self, path, loops, depth):
-            assert terminal.shown == "".join(f"{each}\tA\n" for each in self.done)
-            self.done.append(path)
-            return "A"
+    class Stub:
+        def transcribe(self, sources, *_):
+            for count, source in enumerate(sources):
+                assert terminal.shown.count("\tA\n") == count
+                yield Transcript(source.label, text="A")
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr(transcribe, "Transcriber", Transcriber)
-    assert main(["transcribe", "a.wav", "b.wav", "c.wav", "--model", "run"]) == 0
+    monkeypatch.setattr(RecursiveASR, "from_hparams", lambda *_, **__: Stub())
+    assert main(["transcribe", "run", "a.wav", "b.wav", "c.wav"]) == 0
     assert terminal.shown.count("\n") == 3

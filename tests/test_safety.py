@@ -112,7 +112,7 @@ COMMANDS = {
     "describe": ["describe", "SETTINGS"],
     "describe folder": ["describe", "FOLDER"],
     "describe --yaml": ["describe", "FOLDER", "--yaml"],
-    "transcribe": ["transcribe", "a.wav", "--model", "FOLDER"],
+    "transcribe": ["transcribe", "FOLDER", "a.wav"],
     "calibrate": ["calibrate", "FOLDER"],
     "similarity": ["analyze", "similarity", "FOLDER"],
     "cad": ["analyse", "cad", "FOLDER"],

@@ -12,7 +12,7 @@ from speechbrain_recursive.decoding.arpa import is_binary
 from speechbrain_recursive.decoding.decoder import Decode, Decoder, Setting
 from speechbrain_recursive.decoding.lexicon import Lexicon, read_lexicon
 from speechbrain_recursive.decoding.lm import import_kenlm, load_ngram
-from speechbrain_recursive.decoding.ngram import check_order, estimate_ngram
+from speechbrain_recursive.decoding.ngram import check_order
 from speechbrain_recursive.decoding.prefix import Options, PrefixSearch
 from speechbrain_recursive.nn.request import Outputs
 
@@ -81,9 +81,10 @@ class NgramBeam(Decoder):
 
     def build(self, setting: Setting) -> Decode:
         """Load or estimate the n-gram and make the decoding function; see :meth:`Decoder.build`."""
-        arpa = setting.folder / f"ngram{self.order}.arpa" if self.ngram is None else self.ngram
         if self.ngram is None:
-            estimate_ngram(setting.text(), arpa, self.order)
+            arpa = setting.own_ngram(f"ngram{self.order}.arpa", self.order)
+        else:
+            arpa = setting.find(self.ngram)
         return LexiconSearch(
             setting.tokenizer, arpa, Options(self.width, self.weight, self.bonus, self.threshold)
         )

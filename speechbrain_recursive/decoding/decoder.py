@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from speechbrain_recursive.decoding.ngram import estimate_ngram
+from speechbrain_recursive.files import check_file
 from speechbrain_recursive.nn.request import Outputs, Request
 
 Decode = Callable[[Outputs], list[list[int]]]
@@ -25,18 +27,44 @@ class Setting:
         :mod:`speechbrain_recursive.data.tokenizers`.
     folder : pathlib.Path
         The results folder, where estimated n-grams are written.
-    text : callable
+    text : callable, optional
         Returns the training transcripts as a list of str, with spaces between the units that errors are
-        counted in.
+        counted in. None: the run is over, and the n-grams in its folder are read as they are.
     load_lm : callable
         Loads the language model of another results folder and checks that its tokens are the same.
+    find : callable
+        Where a file is that YAML names.
     """
 
     model: torch.nn.Module
     tokenizer: Any
     folder: Path
-    text: Callable[[], list[str]]
+    text: Callable[[], list[str]] | None
     load_lm: Callable[[str], torch.nn.Module]
+    find: Callable[[str], str | Path] = Path
+
+    def own_ngram(self, name: str, order: int, spell: Callable[[str], str] = lambda line: line) -> Path:
+        """The n-gram of the training transcripts, estimated unless the run is over.
+
+        Arguments
+        ---------
+        name : str
+            Its name in the results folder.
+        order : int
+            Length of its longest n-gram.
+        spell : callable
+            From a transcript to what the n-gram counts.
+
+        Raises
+        ------
+        UserError
+            If the run is over and has left no n-gram of this name.
+        """
+        arpa = self.folder / name
+        if self.text is None:
+            advice = "repeat the run's command to make it, or choose another decoder"
+            return check_file(arpa, f"{arpa} does not exist: {advice}")
+        return estimate_ngram(map(spell, self.text()), arpa, order)
 
 
 class Decoder:

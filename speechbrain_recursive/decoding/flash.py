@@ -1,6 +1,9 @@
 """CTC beam search with KenLM in the C++ of ``flashlight-text``, where it and ``kenlm`` are installed."""
 
 import math
+import os
+import sys
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +21,20 @@ except ImportError:  # flashlight-text has no wheels for this Python, or kenlm d
     ENGINE = None
 else:
     ENGINE = f"flashlight-text {version('flashlight-text')} with KenLM"
+
+
+@contextmanager
+def _quiet():
+    """Keep what C++ prints of its progress off the standard error."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class FlashlightSearch:
@@ -43,7 +60,8 @@ class FlashlightSearch:
 
     def __init__(self, lexicon: Lexicon, ngram: str | Path, options: Options):
         try:
-            self._lm = KenLM(str(ngram), Dictionary(lexicon.words))
+            with _quiet():
+                self._lm = KenLM(str(ngram), Dictionary(lexicon.words))
         except RuntimeError as error:  # the reason is the last line, after a source location
             raise UserError(f"KenLM cannot load {ngram}: {str(error).splitlines()[-1]}") from None
         (silence,), start = lexicon.boundary, self._lm.start(False)

@@ -9,7 +9,7 @@ from speechbrain.decoders.scorer import CTCScorer, ScorerBuilder, TransformerLMS
 from speechbrain.decoders.seq2seq import S2STransformerBeamSearcher
 
 from speechbrain_recursive.decoding.decoder import Decode, Decoder, Setting
-from speechbrain_recursive.decoding.ngram import check_order, estimate_ngram
+from speechbrain_recursive.decoding.ngram import check_order
 from speechbrain_recursive.decoding.scorer import KenLMScorer
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.request import Request
@@ -158,9 +158,12 @@ class JointBeam(Decoder):
             part.append(CTCScorer(heads["ctc"].linear, tokenizer.blank, tokenizer.eos))
             weights["ctc"] = self.ctc_weight
         if self.ngram_weight > 0:
-            text = (" ".join(pieces[i] for i in tokenizer.encode(line)) for line in setting.text())
-            arpa = setting.folder / f"tokens{self.ngram_order}.arpa"
-            estimate_ngram(text, arpa, self.ngram_order)
+            order = self.ngram_order
+            arpa = setting.own_ngram(
+                f"tokens{order}.arpa",
+                order,
+                lambda line: " ".join(pieces[i] for i in tokenizer.encode(line)),
+            )
             # Blank, bos, eos and unk stand before the pieces of text.
             names = ["<unk>", "<s>", "</s>", "<unk>", *pieces[tokenizer.unk + 1 :]]
             part.append(KenLMScorer(arpa, names))

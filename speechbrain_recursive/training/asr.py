@@ -17,7 +17,9 @@ from speechbrain_recursive.analysis.nist import scorer
 from speechbrain_recursive.analysis.report import result_row, write_report
 from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.dataset import make_dataset
+from speechbrain_recursive.data.durations import KEY, Durations
 from speechbrain_recursive.data.manifest import read_manifest
+from speechbrain_recursive.data.peers import load_peer
 from speechbrain_recursive.decoding.decoder import Decoder, Setting
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.files import write_whole
@@ -26,7 +28,7 @@ from speechbrain_recursive.nn.loops import LoopPolicy
 from speechbrain_recursive.nn.request import Request
 from speechbrain_recursive.training.evaluation import Evaluation, Point, durations, evaluate, requests_of
 from speechbrain_recursive.training.task import Task
-from speechbrain_recursive.training.teachers import Teacher, load_peer, transcripts_of
+from speechbrain_recursive.training.teachers import Teacher, transcripts_of
 
 
 @dataclass(eq=False)
@@ -190,6 +192,7 @@ class ASR(Task):
             "multiply_adds_per_second": {
                 name: multiply_adds_per_second(model, point.depth) for name, point in points.items()
             },
+            KEY: Durations.measured(row["duration"] for row in self._train_rows())._asdict(),
             "engines": {name: each.engine(decode) for name, (each, decode) in decoders.items()},
             **self.about_run(command, diverged),
         }
@@ -274,9 +277,12 @@ class ASR(Task):
 
     def _text(self):
         """Training transcripts, for n-grams: units with spaces between them."""
-        folder, units = self.setting.folder / "manifests", self.corpus.units
+        return [" ".join(self.corpus.units(row["wrd"])) for row in self._train_rows()]
+
+    def _train_rows(self):
+        folder = self.setting.folder / "manifests"
         manifests = (read_manifest(folder / f"{split}.csv") for split in self.corpus.train_splits)
-        return [" ".join(units(row["wrd"])) for rows in manifests for row in rows.values()]
+        return [row for rows in manifests for row in rows.values()]
 
     def _language_model(self, folder):
         trust = self.brain.hparams.trust

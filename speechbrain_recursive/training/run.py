@@ -16,6 +16,7 @@ from speechbrain.utils.seed import seed_everything
 
 from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.manifest import summarize
+from speechbrain_recursive.data.peers import check_tokens
 from speechbrain_recursive.data.pieces import Pieces
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError, of_system, one_line
@@ -33,7 +34,6 @@ from speechbrain_recursive.training.loggers import train_loggers
 from speechbrain_recursive.training.options import parse_command_line
 from speechbrain_recursive.training.settings import Settings
 from speechbrain_recursive.training.stopping import StopRequest
-from speechbrain_recursive.training.teachers import check_tokens
 
 logger = get_logger(__name__)
 

@@ -12,7 +12,7 @@ from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.inference.calibrate import calibrate
-from speechbrain_recursive.inference.transcribe import Transcriber
+from speechbrain_recursive.inference.transcribe import RecursiveASR
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,10 @@ def reschedule(folder, call):
     path.write_text(text)
 
 
+def _adaptive(folder):
+    return RecursiveASR.from_hparams(folder, decoder="greedy", adaptive=True)
+
+
 @pytest.fixture
 def two_blocks(folder, tmp_path):
     """The same weights under a schedule whose phonetic and linguistic groups loop 4 and 3 times."""
@@ -58,12 +62,12 @@ def test_two_blocks_end_rows_on_their_own(two_blocks, criterion):
     assert adaptive["wer"] <= full["wer"] + 50.0
     assert [(block["loops"], block["every"]) for block in blocks.values()] == [(4, 1), (3, 1)]
 
-    transcriber = Transcriber(two_blocks, adaptive=True)
+    transcriber = _adaptive(two_blocks)
     passes = {name: [] for name in blocks}
     for name, layer in zip(passes, transcriber.model.encoder.layers[1:3], strict=True):
         layer.register_forward_hook(lambda *_, seen=passes[name]: seen.append(1))
     triples = [
-        (uid, row["wrd"].split(), transcriber(row["wav"]).split())
+        (uid, row["wrd"].split(), transcriber.transcribe_file(row["wav"]).split())
         for uid, row in read_manifest(two_blocks / "manifests/train-clean-100.csv").items()
     ]
     for name, block in blocks.items():
@@ -79,11 +83,11 @@ def test_a_block_takes_no_more_than_its_share_of_the_loss(two_blocks):
     options = {"criterion": "kl", "split": "train-clean-100"}
     allowed = 3.0
     both = calibrate(two_blocks, allowed=allowed, **options)
-    transcriber = Transcriber(two_blocks, adaptive=True)
+    transcriber = _adaptive(two_blocks)
     for hook in transcriber.model.encoder.hooks["linguistic"]:
         hook.threshold = 0.0
     triples = [
-        (uid, row["wrd"].split(), transcriber(row["wav"]).split())
+        (uid, row["wrd"].split(), transcriber.transcribe_file(row["wav"]).split())
         for uid, row in read_manifest(two_blocks / "manifests/train-clean-100.csv").items()
     ]
     assert error_rate(triples).wer <= both["full"]["wer"] + allowed / 2
@@ -102,12 +106,12 @@ def test_the_exit_does_what_was_promised(folder, criterion):
     assert 1 <= found["adaptive"]["loops"] < 6
     assert found["adaptive"]["wer"] <= found["full"]["wer"] + 50.0
 
-    transcriber = Transcriber(folder, adaptive=True)
+    transcriber = _adaptive(folder)
     passes = []
     first = transcriber.model.encoder.layers[1]
     first.register_forward_hook(lambda *_: passes.append(1))
     triples = [
-        (uid, row["wrd"].split(), transcriber(row["wav"], loops=6).split())
+        (uid, row["wrd"].split(), transcriber.transcribe_file(row["wav"], loops=6).split())
         for uid, row in read_manifest(folder / "manifests/train-clean-100.csv").items()
     ]
     assert len(passes) / len(triples) == pytest.approx(found["adaptive"]["loops"])
@@ -145,18 +149,18 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys):
         assert f"loops must be at least 1, got {loops}" in capsys.readouterr().err
     (folder / "calibration.json").unlink()
     with pytest.raises(UserError, match="run speechbrain-recursive calibrate"):
-        Transcriber(folder, adaptive=True)
+        _adaptive(folder)
 
 
 def test_the_depth_of_the_calibration_travels_with_its_threshold(folder, librispeech, capsys):
     audio = str(next(librispeech.rglob("*.flac")))
     calibrate(folder, allowed=-1000.0, loops=5)  # no row leaves early
     for loops in (None, 5):
-        transcriber, passes = Transcriber(folder, adaptive=True), []
+        transcriber, passes = _adaptive(folder), []
         transcriber.model.encoder.layers[1].register_forward_hook(lambda *_, seen=passes: seen.append(1))
-        transcriber(audio, loops)
+        transcriber.transcribe_file(audio, loops)
         assert len(passes) == 5
-    assert main(["transcribe", audio, "--model", str(folder), "--adaptive", "--loops", "4"]) == 1
+    assert main(["transcribe", str(folder), audio, "--adaptive", "--loops", "4"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: --loops 4: adaptive exit was calibrated for 0 | (1-2)x5 | 3;")
     assert error.count("\n") == 1
@@ -166,4 +170,4 @@ def test_the_depth_of_the_calibration_travels_with_its_threshold(folder, librisp
 def test_a_damaged_calibration_is_one_line(folder, content):
     (folder / "calibration.json").write_bytes(content)
     with pytest.raises(UserError, match=r"calibration\.json is"):
-        Transcriber(folder, adaptive=True)
+        _adaptive(folder)

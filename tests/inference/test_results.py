@@ -29,7 +29,7 @@ def refused(request, folder, librispeech, capsys):
     """``refused()``: what a command says when it refuses the folder."""
     audio = str(next(librispeech.rglob("*.flac")))
     command = {
-        "transcribe": ["transcribe", audio, "--model", str(folder)],
+        "transcribe": ["transcribe", str(folder), audio],
         "calibrate": ["calibrate", str(folder)],
         "similarity": ["analyze", "similarity", str(folder), "--utterances", "1"],
     }[request.param]

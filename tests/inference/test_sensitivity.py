@@ -11,7 +11,7 @@ from speechbrain_recursive.analysis.wer import error_rate
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.inference.sensitivity import sensitivity
-from speechbrain_recursive.inference.transcribe import Transcriber
+from speechbrain_recursive.inference.transcribe import RecursiveASR
 
 SPLIT = "train-clean-100"
 BOUNDARY = 4  # the id of |
@@ -35,13 +35,16 @@ def folder(trained, tmp_path_factory):
             value += noise * torch.randn_like(value)
     weights["heads.ctc.linear.bias"][BOUNDARY] += 2.0  # more words
     torch.save(weights, folder / "model.ckpt")
-    path, transcriber = folder / f"manifests/{SPLIT}.csv", Transcriber(folder)
+    path, transcriber = (
+        folder / f"manifests/{SPLIT}.csv",
+        RecursiveASR.from_hparams(folder, decoder="greedy"),
+    )
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
-        writer.writerows({**row, "wrd": transcriber(row["wav"])} for row in rows)
+        writer.writerows({**row, "wrd": transcriber.transcribe_file(row["wav"])} for row in rows)
     return folder
 
 
@@ -52,11 +55,11 @@ def found(folder):
 
 @pytest.mark.parametrize("layer", [None, 0, 2])
 def test_rates_are_those_of_a_model_whose_layer_does_nothing(folder, found, layer):
-    transcriber = Transcriber(folder)
+    transcriber = RecursiveASR.from_hparams(folder, decoder="greedy")
     if layer is not None:
         transcriber.model.encoder.layers[layer].forward = lambda x, **_: (x, None)
     triples = [
-        (uid, row["wrd"].split(), transcriber(row["wav"]).split())
+        (uid, row["wrd"].split(), transcriber.transcribe_file(row["wav"]).split())
         for uid, row in read_manifest(folder / f"manifests/{SPLIT}.csv").items()
     ]
     row = found["whole"] if layer is None else found["layers"][str(layer)]

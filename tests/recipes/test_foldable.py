@@ -132,8 +132,8 @@ def test_paths_are_analyzed_and_taken(folded, trained, librispeech, capsys, tmp_
     assert model["depths"][1]["paths"][0]["wer"] == by_label["4 (layer0 x2)"]
 
     audio = str(next(librispeech.rglob("*.flac")))
-    assert main(["transcribe", audio, "--model", str(folded), "--depth", "4"]) == 0
-    assert main(["transcribe", audio, "--model", str(folded), "--depth", "2"]) == 1
+    assert main(["transcribe", str(folded), audio, "--depth", "4"]) == 0
+    assert main(["transcribe", str(folded), audio, "--depth", "2"]) == 1
     assert "--depth 2: no path of the schedule" in capsys.readouterr().err
 
 

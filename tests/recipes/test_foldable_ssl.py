@@ -10,7 +10,7 @@ from speechbrain_recursive.__main__ import main
 from speechbrain_recursive.analysis.cost import count_parameters
 from speechbrain_recursive.hparams import load
 from speechbrain_recursive.inference.describe import describe
-from speechbrain_recursive.inference.transcribe import Transcriber
+from speechbrain_recursive.inference.transcribe import RecursiveASR
 
 HPARAMS = Path(__file__).parents[2] / "recipes/LibriSpeech/hparams"
 OPEN = {"output_folder": "results", "data_folder": "data"}
@@ -86,10 +86,12 @@ def test_fine_tune_drop_layers_and_unfold(kind, train, capsys):
     assert f"Starts from layers {kept[0]}, {kept[1]} of {teacher}" in (student / "log.txt").read_text()
     rows = json.loads((student / "report.json").read_text())["results"]
     assert [row["depth"] for row in rows] == [2, 3, 4, 5]
-    transcriber = Transcriber(student)
+    transcriber = RecursiveASR.from_hparams(student)
     assert str(transcriber.model.schedule) == "(0)x3 | (1)x2"
     wav = next(Path(student / "manifests").glob("test-clean.csv")).read_text().splitlines()[1].split(",")
-    assert isinstance(transcriber(next(cell for cell in wav if cell.endswith(".flac"))), str)
+    assert isinstance(
+        transcriber.transcribe_file(next(cell for cell in wav if cell.endswith(".flac"))), str
+    )
 
 
 def test_a_source_that_is_missing_is_one_line(train, tmp_path):

@@ -10,7 +10,7 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load, merge
 from speechbrain_recursive.inference.calibrate import calibrate
 from speechbrain_recursive.inference.describe import describe
-from speechbrain_recursive.inference.transcribe import Transcriber
+from speechbrain_recursive.inference.transcribe import RecursiveASR
 from speechbrain_recursive.nn.depth import Depth
 
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
@@ -137,7 +137,7 @@ def test_utterances_leave_at_checkpoints(larm, tmp_path):
     assert fixed["below"]["loops"] <= average < fixed["above"]["loops"]
     wers = sorted(fixed[side]["wer"] for side in ("below", "above"))
     assert wers[0] <= fixed["wer"] <= wers[1]
-    model = Transcriber(tmp_path, adaptive=True).model
+    model = RecursiveASR.from_hparams(tmp_path, adaptive=True).model
     loops = []
     model.encoder.layers[0].register_forward_hook(lambda *_: loops.append(1))
     with torch.no_grad():
@@ -170,7 +170,7 @@ def test_loops_beyond_the_table_of_depths(larm, librispeech, tmp_path):
         larm(tmp_path, depth_conditioning="embedding")
     larm(tmp_path, depth_conditioning="embedding", eval_loops=[6])
     with pytest.raises(UserError, match="--loops 7: loop 7 has no depth embedding"):
-        Transcriber(tmp_path)(next(librispeech.rglob("*.flac")), loops=7)
+        RecursiveASR.from_hparams(tmp_path).transcribe_file(next(librispeech.rglob("*.flac")), loops=7)
 
 
 def test_unknown_options_are_named(larm, tmp_path):
