@@ -76,7 +76,8 @@ def error_by_path(models: Mapping[str, dict], alone: Mapping[str, dict], title: 
         x, y, std = ([each[key] for each in depths] for key in ("depth", "mean", "std"))
         ends = ([a + sign * b for a, b in zip(y, std, strict=True)] for sign in (-1, 1))
         axes.fill_between(x, *ends, color=color, alpha=0.2, linewidth=0)
-        axes.plot(x, y, "o-", color=color, markerfacecolor="white", label=name)
+        style = ("o-", "o--", "o:")[index // len(COLORS) % 3]
+        axes.plot(x, y, style, color=color, markerfacecolor="white", label=name)
         plain = [at for at in zip(x, y, strict=True) if at[0] == model["layers"]]
         axes.plot(*zip(*plain, strict=True), "o", color=color) if plain else None
     if alone:
