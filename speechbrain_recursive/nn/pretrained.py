@@ -14,6 +14,7 @@ from speechbrain_recursive.files import read_text
 from speechbrain_recursive.hub import import_transformers
 from speechbrain_recursive.nn.layer_maps import LayerMap, kept
 from speechbrain_recursive.nn.transfer import transfer_layers
+from speechbrain_recursive.safety import SETTINGS
 from speechbrain_recursive.weights import read_weights, weights_in
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,8 @@ class Pretrained:
     def path(self) -> Path | None:
         """The weights of a finished run, if the source is one."""
         path = weights_in(self.source or "")
-        return path if path.is_file() else None
+        of_hub = (path.parent / "config.json").is_file() and not (path.parent / SETTINGS).is_file()
+        return path if path.is_file() and not of_hub else None
 
     def __call__(
         self, model: nn.Module, pieces: Sequence[str] = (), reset: tuple[str, ...] = ()

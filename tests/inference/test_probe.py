@@ -36,7 +36,7 @@ def model_of(monkeypatch):
 
     def replace(outputs, frame_seconds=0.04):
         layers = Layers(["0", "1"], 16000, frame_seconds, None, outputs)
-        monkeypatch.setattr(probe, "open_layers", lambda model, device: layers)
+        monkeypatch.setattr(probe, "open_layers", lambda model, device, trust: layers)
 
     return replace
 

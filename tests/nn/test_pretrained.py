@@ -181,7 +181,7 @@ def test_what_cannot_be_loaded(wav2vec2, hubert, tmp_path, monkeypatch):
     (tmp_path / "other/model.safetensors").write_bytes(b"no weights")
     assert "other cannot be loaded: " in refusal(tmp_path / "other", build(4))
 
-    def offline(name):
+    def offline(name, **_):
         raise OSError(
             "We couldn't connect to 'https://huggingface.co' to load the files.\nCheck your connection"
         )

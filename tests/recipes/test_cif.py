@@ -24,6 +24,7 @@ stages: !remove
 schedule: !apply:speechbrain_recursive.nn.schedule.latent [1, 2, 1, 1]
 hooks:
     stage1: !remove
+    stage2: !remove
     prelude:
         - !new:speechbrain_recursive.nn.pooling.MaxPool
     recurrent:

@@ -54,7 +54,7 @@ def test_accents_reach_tokens_and_references(mini):
         (["--data_folder", "nowhere"], "no Common Voice at nowhere: .*form"),
         (
             ["--characters", "abc"],
-            r"train\.csv: common_voice_fr_\d+ has .*, which the alphabet does not",
+            r"train\.csv, line \d+: common_voice_fr_\d+ has .*, which the alphabet does not",
         ),
     ],
 )
