@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from speechbrain_recursive.cli import analyze, calibrate, compare, describe, table, transcribe
+from speechbrain_recursive.cli import analyze, calibrate, compare, describe, publish, table, transcribe
 from speechbrain_recursive.errors import UserError, of_system
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what shells report of SIGINT and SIGPIPE
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _Parser(prog="speechbrain-recursive", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (describe, transcribe, compare, table, analyze, calibrate):
+    for command in (describe, transcribe, compare, table, analyze, calibrate, publish):
         command.add(commands)
     parser.set_defaults(takes_overrides=False)
     arguments, rest = parser.parse_known_args(argv)
