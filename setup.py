@@ -27,7 +27,7 @@ setup(
         "soundfile>=0.12",
         "espeakng-loader>=0.2.4",
         "filelock",
-        "huggingface_hub",
+        "huggingface_hub>=0.34",
         "matplotlib>=3.7",
         "numpy",
         "ruamel.yaml",

@@ -1,5 +1,6 @@
-"""Reading files that the user names, and atomic writing."""
+"""Reading files that the user names, atomic writing, checksums."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -91,3 +92,20 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
 def _no_link(path, flags):
     """Open a file, unless it is a link, which would lead the writing elsewhere."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 sum of a file, in hexadecimal digits.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sha256(write_whole(f"{folder}/a.txt", "a"))[:8]
+    'ca978112'
+    """
+    with open(path, "rb") as stream:
+        digest = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,18 +1,24 @@
 """What several rooms of the tests need: a tiny corpus, and recipes that run on it in this process."""
 
+import json
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from speechbrain.inference.ASR import EncoderASR, EncoderDecoderASR
 
 from speechbrain_recursive.data.aishell import Aishell1
 from speechbrain_recursive.data.common_voice import CommonVoice
+from speechbrain_recursive.data.dataset import eval_loader, make_dataset
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.own_data import OwnData
 from speechbrain_recursive.data.switchboard import Switchboard
 from speechbrain_recursive.hparams import merge
+from speechbrain_recursive.inference.publish import publish
+from speechbrain_recursive.inference.results import open_results
+from speechbrain_recursive.inference.transcribe import RecursiveASR
 from speechbrain_recursive.nn.bert import MARKS, masked_lm
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -229,3 +235,45 @@ def write_bert():
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def check_published():
+    """``check_published(folder)``: publish a run and compare every interface with its evaluation.
+
+    Returns the transcripts by decoder and ID.
+    """
+
+    def check(results):
+        folder = publish(results, "me/my-model", dry_run=True)["folder"]
+        rows = json.loads((results / "report.json").read_text())["results"]
+        (label,) = {row["label"] for row in rows if row["trained"]}
+        heard = {}
+        for row in json.loads((results / "hypotheses.json").read_text()):
+            if row["label"] == label:
+                heard.setdefault(row["decoder"], {})[row["id"]] = row["hypothesis"]
+        _, tokenizer, hparams = open_results(results)
+        manifests = [results / f"manifests/{split}.csv" for split in hparams["corpus"].test_splits]
+        loader = eval_loader(make_dataset(manifests, tokenizer, hparams["model"].sample_rate))
+
+        def texts(transcribe):
+            """What a function of waveforms and lengths makes of the test sets, by ID."""
+            found = [(batch.id, transcribe(*batch.sig)[0]) for batch in loader]
+            pairs = [pair for ids, lines in found for pair in zip(ids, lines, strict=True)]
+            return {uid: " ".join(hparams["corpus"].units(text)) for uid, text in pairs}
+
+        for name, expected in heard.items():
+            asr = RecursiveASR.from_hparams(folder, decoder=name)
+            assert texts(asr.transcribe_batch) == expected, name
+        stock = EncoderASR.from_hparams(str(folder))
+        assert texts(stock.transcribe_batch) == heard["greedy"]
+        searches = [n for n, d in hparams["decoders"].items() if "ctc" not in d.request.heads]
+        assert ("decoder" in stock.mods) == bool(searches)
+        if searches:
+            stock = EncoderDecoderASR.from_hparams(str(folder))
+            decoder = stock.mods["decoder"].decoder
+            (name,) = (n for n, each in stock.hparams.decoders.items() if each is decoder)
+            assert texts(stock.transcribe_batch) == heard[name]
+        return heard
+
+    return check

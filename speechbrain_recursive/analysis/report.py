@@ -182,7 +182,7 @@ def write_report(
     if info.get("synthetic"):
         heading += " on synthetic speech (not comparable with results on recordings)"
     folder, axis = Path(folder), depth_axis(rows)
-    table = _results_table(rows, axis, info.get("multiply_adds_per_second", {}))
+    table = results_table(rows, axis, info.get("multiply_adds_per_second", {}))
     metric = "CER" if "cer" in rows[0] else "WER"
     title = f"{metric} by {axis}" + (", synthetic speech" if info.get("synthetic") else "")
     measured = [row for row in rows if row[metric.lower()] is not None]
@@ -197,8 +197,18 @@ def write_report(
     return table
 
 
-def _results_table(rows: list[dict], axis: str, compute: dict[str, int]) -> str:
-    """A line per split and depth, a column per decoder."""
+def results_table(rows: list[dict], axis: str, compute: dict[str, int]) -> str:
+    """Format results as a table in Markdown, with a line per split and depth and a column per decoder.
+
+    Arguments
+    ---------
+    rows : list of dict
+        From :func:`result_row`.
+    axis : str
+        What depths are called: ``loops`` or ``depth``.
+    compute : dict of str to int
+        Multiply-adds per second of audio, by label.
+    """
     metric = "cer" if "cer" in rows[0] else "wer"
     decoders = list(dict.fromkeys(row["decoder"] for row in rows))
     lines = {}

@@ -12,11 +12,12 @@ FORMATS = {"json": "with the times of words", "srt": "as subtitles", "vtt": "as 
 def add(commands: _SubParsersAction) -> None:
     """Add the command to argparse's subparsers."""
     text = commands.add_parser("transcribe", help="transcripts of audio files")
-    text.add_argument("model", metavar="MODEL", help="results folder of a finished run")
+    text.add_argument("model", metavar="MODEL", help="results folder of a finished run, or USER/NAME")
     paths = "audio files, folders, patterns, or - for the standard input (audio, or a list of paths)"
     text.add_argument("paths", nargs="+", metavar="PATH", help=paths)
     add_depth(text)
     add_trust(text)
+    text.add_argument("--revision", help="commit, tag or branch of a model on the Hub (default: main)")
     text.add_argument(
         "--adaptive", action="store_true", help="exit early by the threshold that calibrate chose"
     )
@@ -75,6 +76,7 @@ def _run(arguments: Namespace, _: list[str]) -> int:
         decoder=arguments.decoder,
         adaptive=arguments.adaptive,
         trust=arguments.trust,
+        revision=arguments.revision,
     )
     depth = arguments.loops, arguments.depth
     archive = None

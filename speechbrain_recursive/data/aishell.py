@@ -68,6 +68,8 @@ class Aishell1(Corpus):
     train_splits, dev_splits, test_splits = (("train",), ("dev",), ("test",))
     url = "https://www.openslr.org/resources/33"
     md5 = "2f494334227864a8a8fec932999db9d8"
+    language = "zh"
+    hub = "AISHELL/AISHELL-1"
     twin = Twin("data_aishell", SPLITS, language="cmn", rates=(120, 165), place=_place, write=_write)
 
     def download(self, data_folder: str | Path) -> None:

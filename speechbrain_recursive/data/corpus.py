@@ -32,6 +32,10 @@ class Corpus:
         How the synthetic twin is made, if there is one.
     max_left_out : float
         The share of a split's utterances that training may do without, if they are unusable.
+    language : str or None
+        ISO 639-1 code, for the cards of published models.
+    hub : str or None
+        The corpus's name on the Hugging Face Hub, for the same.
 
     Raises
     ------
@@ -49,6 +53,8 @@ class Corpus:
     metric: ClassVar[str] = "wer"
     twin: ClassVar[Twin | None] = None
     max_left_out: float = MAX_LEFT_OUT
+    language: ClassVar[str | None] = None
+    hub: ClassVar[str | None] = None
     train_splits: Sequence[str] = ()
     dev_splits: Sequence[str] = ()
     test_splits: Sequence[str] = ()

@@ -78,6 +78,8 @@ class LibriSpeech(Corpus):
     train_splits = ("train-clean-100", "train-clean-360", "train-other-500")
     dev_splits = ("dev-clean",)
     test_splits = ("test-clean", "test-other")
+    language = "en"
+    hub = "openslr/librispeech_asr"
     url = "https://www.openslr.org/resources/12"
     md5 = MD5
     ngram_url = "https://www.openslr.org/resources/11"

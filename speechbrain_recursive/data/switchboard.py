@@ -78,6 +78,7 @@ class Switchboard(Corpus):
 
     train_splits, dev_splits, test_splits = (("train",), ("dev",), ("hub5e_00",))
     url = "https://www.openslr.org/resources/5/switchboard_word_alignments.tar.gz"
+    language = "en"
     twin = Twin(
         "switchboard",
         ("train", "dev", "hub5e_00"),

@@ -10,7 +10,7 @@ from speechbrain_recursive.analysis.cost import (
     training_step_activation_bytes,
 )
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hparams import load, require
+from speechbrain_recursive.hparams import load, merge, require
 from speechbrain_recursive.inference.results import depth_for
 from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.overrides import Overrides, parse_overrides
@@ -27,7 +27,8 @@ def describe(
     Arguments
     ---------
     path : str or pathlib.Path
-        A recipe's YAML file, or a results folder or its ``hyperparams.yaml``.
+        A recipe's YAML file, or a results folder or a published one, or its ``hyperparams.yaml``. Of a
+        published model there is no ``training``.
     overrides : str, list of str or dict, optional
         Values that replace the file's own, such as ``{"loops": 8}`` or ``["--loops", "8"]``.
     depth : int, optional
@@ -52,17 +53,19 @@ def describe(
         If the file cannot be loaded, or describes no ASR model, or no path has this depth, or a loop
         count is given beside it.
     """
-    # A run needs these, and the model does not depend on them.
-    given = {"output_folder": "results", "data_folder": "data", **parse_overrides(overrides)}
+    path, trust = settings_of(path, trust)
+    given, published = parse_overrides(overrides), "objective" not in merge(path, None, trust)
+    if not published:  # a run needs these, and the model does not depend on them
+        given = {"output_folder": "results", "data_folder": "data", **given}
     if depth is not None and "loops" in given:
         raise UserError(f"--loops {given['loops']} and --depth {depth}: give one of them")
-    path, trust = settings_of(path, trust)
     hparams, _ = load(path, given, device="meta", trust=trust)
     require(hparams, ["model"], path)
     model = hparams["model"]
     if not isinstance(model, ASRModel):
         raise UserError(f"{path} describes no ASR model, but a {type(model).__name__}")
-    require(hparams, ("max_batch_examples", "max_batch_seconds", "grad_accumulation_factor"), path)
+    if not published:
+        require(hparams, ("max_batch_examples", "max_batch_seconds", "grad_accumulation_factor"), path)
     run = depth_for(model, depth=depth)
     return {
         "schedule": str(run.schedule),
@@ -71,7 +74,7 @@ def describe(
         "parameters": count_parameters(model.parts()),
         "multiply_adds_per_second": multiply_adds_per_second(model, run),
         "peak_activation_bytes": training_step_activation_bytes(model, depth=run),
-        "training": _training(hparams, run),
+        **({} if published else {"training": _training(hparams, run)}),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from speechbrain_recursive.inference.hub import fetch
 from speechbrain_recursive.inference.recognizer import Recognizer
 from speechbrain_recursive.inference.recording import Transcript, recordings
 from speechbrain_recursive.inference.results import open_results
@@ -45,15 +46,16 @@ class RecursiveASR(Recognizer):
         decoder: str | None = None,
         adaptive: bool = False,
         trust: bool = False,
+        revision: str | None = None,
     ) -> "RecursiveASR":
         """Open a model.
 
         Arguments
         ---------
         source : str or pathlib.Path
-            The results folder of a finished run.
+            The results folder of a finished run, a published one, or USER/NAME on the Hub.
         savedir : str or pathlib.Path, optional
-            Where SpeechBrain's interfaces put what they fetch. A folder is used where it is.
+            Where to put what is fetched from the Hub. A folder is used where it is.
         run_opts : mapping, optional
             ``device``: where the model runs, ``cpu`` by default.
         decoder : str, optional
@@ -65,6 +67,8 @@ class RecursiveASR(Recognizer):
         trust : bool
             Whether the folder's YAML may name any code; see
             :func:`~speechbrain_recursive.hparams.load_trained`.
+        revision : str, optional
+            Commit, tag or branch on the Hub; see :func:`~speechbrain_recursive.inference.hub.fetch`.
 
         Raises
         ------
@@ -73,7 +77,8 @@ class RecursiveASR(Recognizer):
             decoder, or ``adaptive`` is asked for and the folder was not calibrated.
         """
         device = (run_opts or {}).get("device", "cpu")
-        return cls(*open_results(source, device, trust), source, decoder, adaptive, trust)
+        folder = fetch(source, revision, savedir)
+        return cls(*open_results(folder, device, trust), folder, decoder, adaptive, trust)
 
     def transcribe_file(self, path: Any, loops: int | None = None, depth: int | None = None) -> str:
         """Transcribe one file or array.

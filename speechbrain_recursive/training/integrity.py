@@ -1,6 +1,5 @@
 """The manifest of a checkpoint's folder: sizes and checksums of its files."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -9,6 +8,8 @@ import numpy as np
 import torch
 import yaml
 from speechbrain.utils.checkpoints import METAFNAME
+
+from speechbrain_recursive.files import sha256
 
 MANIFEST = "manifest.json"
 
@@ -116,8 +117,4 @@ def plain(value, name="meta"):
 
 
 def _fingerprint(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}

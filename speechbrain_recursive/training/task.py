@@ -6,6 +6,7 @@ from typing import Any
 
 from speechbrain_recursive.analysis.report import environment
 from speechbrain_recursive.data.dataset import eval_loader, train_loader
+from speechbrain_recursive.data.fingerprint import fingerprint
 from speechbrain_recursive.data.manifest import summarize
 from speechbrain_recursive.training.distributed import shard
 
@@ -108,16 +109,18 @@ class Task(ABC):
         Returns
         -------
         dict
-            ``diverged`` if it did, ``command``, ``seed``, ``steps``, ``training_seconds`` (validation
-            included, over all resumed runs), ``corpus``, ``synthetic`` (bool), ``utterances`` and
-            ``hours`` (by split), and what
+            ``diverged`` if it did, ``debug`` if the run was one of ``--debug``, ``command``, ``seed``,
+            ``steps``, ``training_seconds`` (validation included, over all resumed runs), ``corpus``,
+            ``synthetic`` (bool), ``utterances`` and ``hours`` (by split), ``fingerprint`` (of
+            :func:`~speechbrain_recursive.data.fingerprint.fingerprint`), and what
             :func:`~speechbrain_recursive.analysis.report.environment` says.
         """
         brain, hparams = self.brain, self.brain.hparams
-        folder, corpus = Path(hparams.output_folder) / "manifests", hparams.corpus
-        splits = {split: summarize(folder / f"{split}.csv") for split in corpus.splits}
+        folder, corpus = Path(hparams.output_folder), hparams.corpus
+        splits = {split: summarize(folder / f"manifests/{split}.csv") for split in corpus.splits}
         return {
             **({"diverged": diverged} if diverged else {}),
+            **({"debug": True} if brain.debug else {}),
             "command": command,
             "seed": hparams.seed,
             "steps": brain.optimizer_step,
@@ -126,6 +129,7 @@ class Task(ABC):
             "synthetic": hparams.data_folder is None,
             "utterances": {split: found["utterances"] for split, found in splits.items()},
             "hours": {split: found["hours"] for split, found in splits.items()},
+            "fingerprint": fingerprint(folder, corpus.splits),
             **environment(),
         }
 
