@@ -1,6 +1,7 @@
 """The READMEs: Python blocks run, YAML blocks build, and the files and options they name exist."""
 
 import re
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -164,10 +165,15 @@ def test_yaml_blocks_build(path, tmp_path):
         yaml_block(block, tmp_path, path)
 
 
+@cache
+def keys_of_recipes():
+    return set().union(*(merge(file) for file in REPOSITORY.glob("recipes/*/hparams/*.yaml")))
+
+
 @pytest.mark.parametrize("path", READMES, ids=name)
 def test_options_that_are_shown_exist(path, capsys):
     run = RunOptions().as_dict().keys() | {"nproc_per_node"}
-    in_yaml = run.union(*(merge(file) for file in REPOSITORY.glob("recipes/*/hparams/*.yaml")))
+    in_yaml = run | keys_of_recipes()
     sources = "".join(file.read_text() for file in REPOSITORY.glob("benchmarks/*.py"))
     in_benchmarks = set(re.findall(r'"--(\w+)"', sources))
     by_command = {command: options_of(command, capsys) for command in COMMANDS}

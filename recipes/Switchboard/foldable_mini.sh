@@ -11,6 +11,9 @@ SEEDS="${SEEDS:-1234}"
 LAYERS="${LAYERS:-12 10 8 6 4}"
 FOLDED="${FOLDED:-6 4}"
 LOSSES="${LOSSES-deepest seed both}"
+value() {  # of a key in the report of a folder
+    sed -n "s/^ *\"$1\": \"\(.*\)\",*$/\1/p; s/^ *\"$1\": \([0-9.]*\),*$/\1/p" "$2/report.json"
+}
 train() { xargs -P 2 -L 1 python train.py --noprogressbar; }
 folded="$FOLDED $(for n in $FOLDED; do printf '%s_time ' "$n"; done)"
 
@@ -32,11 +35,9 @@ for seed in $SEEDS; do
         done
     } | sed "s/\$/ --seed $seed/" | train
     for n in $FOLDED; do  # steps that take as long as those of the model of 12 layers did
-        steps=$(python -c '
-import json, sys
-plain, folded = (json.load(open(f"results/{run}/report.json")) for run in sys.argv[1:])
-print(round(plain["steps"] * plain["training_seconds"] / folded["training_seconds"]))
-' "transformer_mini_12/$seed" "foldable_mini_$n/$seed")
+        plain=results/transformer_mini_12/$seed folded=results/foldable_mini_$n/$seed
+        steps=$(echo "$(value steps "$plain") $(value training_seconds "$plain") $(value training_seconds "$folded")" |
+            awk '{printf "%.0f", $1 * $2 / $3}')
         echo "hparams/foldable_mini.yaml --n_layers $n --number_of_steps $steps" \
             "--output_folder results/foldable_mini_${n}_time/$seed --seed $seed"
     done | train
@@ -52,11 +53,7 @@ speechbrain-recursive analyze paths \
     --depths 4 6 8 10 12 $seeds --output_folder results/foldable_mini_study
 for run in $folded; do
     for seed in $SEEDS; do
-        python -c '
-import json, sys
-rows = json.load(open(f"{sys.argv[1]}/report.json"))["results"]
-print("\n".join(dict.fromkeys(row["label"] for row in rows)))
-' "results/foldable_mini_$run/$seed" | while read -r label; do
+        value label "results/foldable_mini_$run/$seed" | sort -u | while read -r label; do
             speechbrain-recursive compare "results/transformer_mini_12/$seed" "results/foldable_mini_$run/$seed" \
                 --decoder greedy --loops 12 "$label" --output_folder "results/foldable_mini_study/$run $label/$seed"
         done

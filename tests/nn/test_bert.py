@@ -106,7 +106,7 @@ def test_what_is_no_bert_is_refused_in_one_line(folder, tokenizer, write_bert, t
             Bert(source, tokenizer)
         assert "\n" not in str(error.value)
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     refused("results/bert_mini/1234/bert", "bert: there is no folder results/bert_mini/1234/bert: train")
     refused("bert-base-nowhere", r"bert: bert-base-nowhere cannot be loaded: .*the folder of a copy")
     refused(tmp_path, f"bert: {tmp_path} cannot be loaded")
