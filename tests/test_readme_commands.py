@@ -48,6 +48,7 @@ NOT_RUN = {
     "python benchmarks/kill_and_resume.py --kills 10": "tests/training/test_resume.py kills three times",
     "make bench": "calls benchmarks, which run one by one",
     "pre-commit install": "writes into .git, which the copy does not have",
+    "speechbrain-recursive publish": "the name of the command, without arguments",
     "speechbrain-recursive transcribe": "the name of the command, without arguments",
 }
 STEPS = 8  # of training

@@ -50,7 +50,7 @@ runs() { for name in "$@"; do for seed in $SEEDS; do echo "results/$name/$seed";
 speechbrain-recursive analyze paths \
     $(runs $(for run in $folded $LOSSES; do echo "foldable_mini_$run"; done)) \
     --beside $(runs $(for n in $LAYERS; do echo "transformer_mini_$n"; done)) \
-    --depths 4 6 8 10 12 $seeds --output_folder results/foldable_mini_study
+    --depths $(for n in $FOLDED; do seq "$n" 2 12; done | sort -nu) $seeds --output_folder results/foldable_mini_study
 for run in $folded; do
     for seed in $SEEDS; do
         value label "results/foldable_mini_$run/$seed" | sort -u | while read -r label; do
