@@ -181,7 +181,7 @@ def public_command(command: str) -> str:
 
     Example
     -------
-    >>> public_command("python train.py a.yaml --data_folder /home/me/LibriSpeech --lr 1/2")
+    >>> public_command("python train.py a.yaml --data_folder /data/LibriSpeech --lr 1/2")
     'python train.py a.yaml --data_folder /path/to/LibriSpeech --lr 1/2'
     """
     return shlex.join(FOLDERS.sub(r"/path/to/\1", word) for word in shlex.split(command))
