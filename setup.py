@@ -21,7 +21,7 @@ setup(
     install_requires=[
         "speechbrain>=1.1.2,<1.2",
         "torch>=2.7,<2.12",
-        "torchaudio>=2.7,<2.12",
+        "torchaudio>=2.7,<2.11.1",  # 2.11.1 does not load beside torch 2.11
         "hyperpyyaml>=1.2.2",
         "sentencepiece>=0.2",
         "soundfile>=0.12",
