@@ -203,7 +203,7 @@ def _relative(stock, x, positions):
     content = (query + stock.pos_bias_u.view(shape)) * stock.scale
     place = (query + stock.pos_bias_v.view(shape)) * stock.scale
     places = stock.linear_pos(positions).unflatten(-1, (stock.num_heads, -1)).transpose(1, 2)
-    return content, content @ keys.mT + stock.rel_shift(place @ places.mT), values
+    return content, content @ keys.transpose(-2, -1) + stock.rel_shift(place @ places.transpose(-2, -1)), values
 
 
 def _rotary(stock, x, positions):
@@ -211,7 +211,7 @@ def _rotary(stock, x, positions):
     query, keys, values = _projected(stock, x)
     sinusoids = _sinusoids(x.shape[1], stock.head_dim, query.dtype, x.device)
     query = query * stock.scale
-    return query, _rotated(query, sinusoids) @ _rotated(keys, sinusoids).mT, values
+    return query, _rotated(query, sinusoids) @ _rotated(keys, sinusoids).transpose(-2, -1), values
 
 
 def _regular(stock, x, positions):
@@ -219,7 +219,7 @@ def _regular(stock, x, positions):
     whole = nn.functional.linear(x, stock.in_proj_weight, stock.in_proj_bias).chunk(3, dim=-1)
     query, keys, values = (each.unflatten(-1, (stock.num_heads, -1)).transpose(1, 2) for each in whole)
     query = query * stock.head_dim**-0.5
-    return query, query @ keys.mT, values
+    return query, query @ keys.transpose(-2, -1), values
 
 
 _SCORES = {RelPosMHAXL: _relative, RoPEMHA: _rotary, MultiheadAttention: _regular}
