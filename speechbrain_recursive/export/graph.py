@@ -133,9 +133,7 @@ class Graph:
         branches = {}
         for branch, (inner, results) in {"then": then, "else": ([], otherwise)}.items():
             ends = [self.name() for _ in results]
-            copies = (
-                helper.make_node("Identity", [a], [b]) for a, b in zip(results, ends, strict=True)
-            )
+            copies = (helper.make_node("Identity", [a], [b]) for a, b in zip(results, ends, strict=True))
             outputs = [value(end, TensorProto.FLOAT, None) for end in ends]
             branches[f"{branch}_branch"] = helper.make_graph([*inner, *copies], branch, [], outputs)
         outputs = [self.name() for _ in otherwise]

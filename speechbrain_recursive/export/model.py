@@ -65,7 +65,9 @@ class _Builder:
     def build(self, depth: Depth | None) -> onnx.ModelProto:
         """All parts, in order."""
         schedule = self.encoder.schedule
-        if depth is not None and (depth.rows or depth.schedule != self.model.depth(depth.schedule.loops)):
+        if depth is not None and (
+            depth.rows or depth.schedule != self.model.depth(depth.schedule.loops)
+        ):
             raise ValueError(f"{depth.schedule} is not one depth of {schedule}")
         fixed = {} if depth is None else depth.schedule.loops
         free = [name for name in schedule.loops if name not in fixed]

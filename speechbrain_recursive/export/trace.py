@@ -124,7 +124,9 @@ def _traceable(model: nn.Module, tables: Sequence[torch.Tensor]) -> Iterator[Non
     torch.backends.mha.set_fastpath_enabled(False)  # fused kernels that ONNX does not have
     try:
         with (
-            patch.object(MemoiseAtLeastSize, "__call__", lambda _, *args: PrecomputedRoPESinusoids(*args)),
+            patch.object(
+                MemoiseAtLeastSize, "__call__", lambda _, *args: PrecomputedRoPESinusoids(*args)
+            ),
             patch.object(features.STFT, "forward", _stft),
             patch.object(features, "make_padding_mask", lambda x, *_, **__: torch.ones_like(x).bool()),
             patch.object(lora, "functional_call", _with_weights),
