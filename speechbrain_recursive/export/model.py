@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ WAV, LOOPS, LOG_PROBS = "wav", "loops", "log_probs"
 Part = Callable[..., State]
 
 
-def to_onnx(model: ASRModel, depth: Depth | None = None) -> onnx.ModelProto:
+def to_onnx(model: ASRModel, depth: Depth | None = None, normalized: bool = False) -> onnx.ModelProto:
     """Build the graph from waveform to CTC log-posteriors.
 
     Each block that recurs is an ONNX ``Loop`` around its layers. What hooks do before a loop is a branch
@@ -34,6 +35,8 @@ def to_onnx(model: ASRModel, depth: Depth | None = None) -> onnx.ModelProto:
         On the CPU, in eval mode.
     depth : Depth, optional
         A fixed depth. By default, the loop counts are an input.
+    normalized : bool
+        Waveforms come with mean 0 and variance 1; see :func:`without_offset`.
 
     Returns
     -------
@@ -48,7 +51,45 @@ def to_onnx(model: ASRModel, depth: Depth | None = None) -> onnx.ModelProto:
     ValueError
         If the fixed depth is not one of the model's own blocks, the same for all rows.
     """
-    return _Builder(model).build(depth)
+    return _Builder(model, normalized).build(depth)
+
+
+def without_offset(wavs: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """Bring silence back to 0 in waveforms whose mean was subtracted.
+
+    Features that are normalized by utterance do not depend on the gain, but an offset adds low
+    frequencies where there was silence, since the mean of speech is not 0. Silence is taken to be the 25
+    ms with the least variance, of every 10 ms.
+
+    Arguments
+    ---------
+    wavs : torch.Tensor
+        [1, S].
+    sample_rate : int
+        Samples per second.
+
+    Returns
+    -------
+    torch.Tensor
+        [1, S].
+
+    Example
+    -------
+    >>> wav = torch.cat([torch.rand(1, 16000), torch.zeros(1, 800)], 1)
+    >>> torch.allclose(without_offset(wav - wav.mean(), 16000), wav, atol=1e-4)
+    True
+    """
+    size = sample_rate // 40
+    pool = partial(
+        torch.nn.functional.avg_pool1d,
+        kernel_size=size,
+        stride=sample_rate // 100,
+        padding=size // 2,
+        count_include_pad=False,
+    )
+    means = pool(wavs[:, None])[:, 0]
+    quietest = (pool(wavs[:, None] ** 2)[:, 0] - means**2).argmin(1, keepdim=True)
+    return wavs - means.gather(1, quietest)
 
 
 class _Builder:
@@ -57,8 +98,8 @@ class _Builder:
     ``state`` is an example of the state so far, and ``names`` are those of its tensors in the graph.
     """
 
-    def __init__(self, model: ASRModel):
-        self.model, self.encoder = model, model.encoder
+    def __init__(self, model: ASRModel, normalized: bool):
+        self.model, self.encoder, self.normalized = model, model.encoder, normalized
         self.graph, self.nodes = Graph(), []
         self.state, self.names = State(torch.linspace(-0.1, 0.1, model.sample_rate)[None]), {"x": WAV}
 
@@ -66,7 +107,7 @@ class _Builder:
         """All parts, in order."""
         schedule = self.encoder.schedule
         if depth is not None and (
-            depth.rows or depth.schedule != self.model.depth(depth.schedule.loops)
+            depth.rows or depth.schedule != schedule.with_loops(**depth.schedule.loops)
         ):
             raise ValueError(f"{depth.schedule} is not one depth of {schedule}")
         fixed = {} if depth is None else depth.schedule.loops
@@ -168,7 +209,10 @@ class _Builder:
         return self.graph.constant(np.array(value, dtype=np.int64))
 
     def _front(self, state: State) -> State:
-        embed, wavs = self.model.embed, state.x
+        embed, wavs = (
+            self.model.embed,
+            without_offset(state.x, self.model.sample_rate) if self.normalized else state.x,
+        )
         state = embed(*embed.features(wavs, torch.ones(1)))
         state = replace(state, pad=None, mask=None, extra={}, readout=self.model.readout)
         return self.encoder.adapter.enter(state)
