@@ -127,6 +127,7 @@ def _describe(
         "format": FORMAT,
         "precision": precision,
         "sample_rate": model.sample_rate,
+        "least_samples": model.embed.least_samples,
         "frame_seconds": model.frame_seconds,
         "side": model.embed.frame_seconds / 2,
         "metric": corpus.metric,
@@ -217,7 +218,7 @@ def _check(path: Path, model: ASRModel, fixed: Depth | None, precision: str) -> 
         seen = max(seen, float(np.abs(session.run(None, feeds)[0] - ours).max()))
     if seen > TOLERANCE.get(precision, np.inf):
         raise UserError(
-            f"the graph differs from the model by {seen:.2g} in its log-posteriors: a hook or a part that "
-            "branches on values or sizes cannot be exported"
+            f"the graph differs from the model by {seen:.2g} in its log-posteriors: a hook or a part "
+            "that branches on values or sizes cannot be exported"
         )
     return seen

@@ -161,7 +161,7 @@ class Graph:
             Checked. Weights that every node transposes are stored transposed.
         """
         self._transpose(nodes)
-        read = {name for inner in _node_lists(nodes) for node in inner for name in node.input}
+        read = {name for inner in node_lists(nodes) for node in inner for name in node.input}
         infos = [
             [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in each.items()]
             for each in (inputs, outputs)
@@ -176,7 +176,7 @@ class Graph:
     def _transpose(self, nodes):
         """Store weights transposed that are read transposed, in one order, and no other way."""
         readers, orders, names = defaultdict(list), defaultdict(set), {}
-        for node in (node for inner in _node_lists(nodes) for node in inner):
+        for node in (node for inner in node_lists(nodes) for node in inner):
             for name in node.input:
                 readers[name].append(node)
                 order = [tuple(each.ints) for each in node.attribute if each.name == "perm"]
@@ -186,7 +186,7 @@ class Graph:
                 turned = numpy_helper.to_array(self.weights[name]).transpose(*kind[1:])
                 self.weights[name] = numpy_helper.from_array(np.ascontiguousarray(turned), name)
                 names |= {node.output[0]: name for node in readers[name]}
-        for inner in _node_lists(nodes):
+        for inner in node_lists(nodes):
             for node in [*inner]:
                 if node.output[0] in names:
                     inner.remove(node)
@@ -194,10 +194,10 @@ class Graph:
                     node.input[:] = [names.get(name, name) for name in node.input]
 
 
-def _node_lists(nodes) -> Iterator:
+def node_lists(nodes) -> Iterator:
     """The nodes of a graph, and those of the subgraphs in it."""
     yield nodes
     for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _node_lists(attribute.g.node)
+                yield from node_lists(attribute.g.node)

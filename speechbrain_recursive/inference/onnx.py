@@ -69,6 +69,7 @@ class RecursiveASROnnx(Transcriber):
         if decoder not in (None, *self.decoders):
             raise UserError(f"decoder {decoder}: {folder} has {', '.join(self.decoders)}")
         self.decoder = decoder or about["best"]
+        self._least = about["least_samples"]
         self._most, self._usual, self._paths = about["most_loops"], about["loops"], about["paths"]
         self._decode = self._build(self.decoders[self.decoder])
         self._session = open_session(self.folder / MODEL, threads)
@@ -133,7 +134,8 @@ class RecursiveASROnnx(Transcriber):
             [T, V].
         """
         counts = (depth or self.depth(samples=len(signal))).schedule.loops
-        feeds = {"wav": np.asarray(signal, dtype=np.float32)[None]}
+        short = max(0, self._least - len(signal))
+        feeds = {"wav": np.pad(np.asarray(signal, dtype=np.float32), (0, short))[None]}
         if counts:
             feeds["loops"] = np.array([*counts.values()], dtype=np.int64)
         return self._session.run(None, feeds)[0][0]
