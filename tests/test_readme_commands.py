@@ -56,6 +56,7 @@ BENCHMARKS = {
     "width": 64,
     "frames": 20,
     "pairs": 6,
+    "seconds": 1,
     "rounds": 6,
     "memory": False,
     "utterances": 6,
