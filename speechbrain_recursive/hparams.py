@@ -34,7 +34,7 @@ from speechbrain_recursive.safety import SETTINGS, check_settings, read_settings
 from speechbrain_recursive.weights import load_weights, weights_in
 
 RECIPE = "recipe.yaml"  # in results folders
-_TO_RESOLVE = re.compile(r"!(ref|copy|include|applyref|PLACEHOLDER)\b")  # HyperPyYAML's tags
+_TO_RESOLVE = re.compile("!(?!(new|name|module|apply):|tuple )")  # other tags, however they are written
 
 
 def merge(path: str | Path, overrides: Overrides = None, trust: bool = True) -> Mapping[str, Any]:
