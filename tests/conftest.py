@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,9 @@ SPLITS = {
     "Switchboard": {"dev_conversations": 1, "test_splits": ["hub5e_00"]},
     "Manifest": {},
 }
+
+
+merged = cache(merge)  # for those who only read
 
 
 def flags(options):
@@ -192,7 +196,7 @@ def small():
     """``small(recipe)``: overrides that make a recipe run in a moment, from the path of its YAML."""
 
     def overrides(path):
-        tree = merge(path)
+        tree = merged(path)
         given = {key: value for key, value in REDUCED.items() if key in tree}
         given["corpus"] = SPLITS[path.parents[1].name]
         if "decoders" in tree and "joint" in tree["decoders"]:
@@ -222,7 +226,7 @@ def peers(run_recipe, small, tmp_path_factory):
         return trained[recipe]
 
     def overrides(path, corpus):
-        tree = merge(path)
+        tree = merged(path)
         if "bert" in tree:
             return {"bert": train(path.with_name("bert_mini.yaml"), corpus) / "bert"}
         if path.stem == "finetune":
