@@ -145,30 +145,42 @@ class _Builder:
             return run_layers(self.encoder, own, hooks, Watch(), state)[0]
 
         self.run(self.nodes, lambda state: begin(state, 0))
-        zero = self.integer(0)
         if trips is None:
-            self.run(self.nodes, layers, loop=(zero, 0))
+            self.run(self.nodes, layers, loop=(self.integer(0), 0))
         else:
-            iteration, later = self.graph.name(), self.graph.name()
-            after = layers(begin(self.state, torch.tensor(1)), torch.tensor(1))
-            before, fields = dict(self.names), _changed(self.state, after)
-            inside = {field: self.graph.name() for field in fields}
-            self.names |= inside
-            body, branch, state = [], [], self.state
-            self.run(branch, begin, loop=(iteration, 1))
-            changed = [field for field in fields if self.names[field] != inside[field]]
-            if changed:
-                body.append(helper.make_node("Greater", [iteration, zero], [later]))
-                then, otherwise = ([names[f] for f in changed] for names in (self.names, inside))
-                values = self.graph.either(body, later, (branch, then), otherwise)
-                self.names |= dict(zip(changed, values, strict=True))
-            self.state = state
-            self.run(body, layers, loop=(iteration, 1))
-            carried = {inside[field]: (before[field], self.names[field]) for field in fields}
-            values = self.graph.loop(self.nodes, trips, iteration, body, carried)
-            self.names = before | dict(zip(fields, values, strict=True))
+            self.recur(begin, layers, trips)
         self.run(self.nodes, lambda state: leave_block(state, hooks))
         self.state = replace(self.state, memory={})
+
+    def recur(self, begin: Part, layers: Part, trips: str) -> None:
+        """Append the loop of a block, whose hooks have begun the first pass.
+
+        Arguments
+        ---------
+        begin, layers : callable
+            What hooks do before a later pass, and the layers: from State and number to State.
+        trips : str
+            Number of passes.
+        """
+        iteration, before, state = self.graph.name(), dict(self.names), self.state
+        with torch.no_grad():
+            fields = _changed(state, layers(begin(state, torch.tensor(1)), torch.tensor(1)))
+        inside = {field: self.graph.name() for field in fields}
+        self.names |= inside
+        body, branch = [], []
+        self.run(branch, begin, loop=(iteration, 1))
+        changed = [field for field in fields if self.names[field] != inside[field]]
+        if changed:
+            later = self.graph.name()
+            body.append(helper.make_node("Greater", [iteration, self.integer(0)], [later]))
+            then, otherwise = ([names[field] for field in changed] for names in (self.names, inside))
+            values = self.graph.either(body, later, (branch, then), otherwise)
+            self.names |= dict(zip(changed, values, strict=True))
+        self.state = state
+        self.run(body, layers, loop=(iteration, 1))
+        carried = {inside[field]: (before[field], self.names[field]) for field in fields}
+        values = self.graph.loop(self.nodes, trips, iteration, body, carried)
+        self.names = before | dict(zip(fields, values, strict=True))
 
     def run(self, nodes: list[onnx.NodeProto], part: Part, loop: tuple[str, int] | None = None) -> None:
         """Append a part.
@@ -209,10 +221,9 @@ class _Builder:
         return self.graph.constant(np.array(value, dtype=np.int64))
 
     def _front(self, state: State) -> State:
-        embed, wavs = (
-            self.model.embed,
-            without_offset(state.x, self.model.sample_rate) if self.normalized else state.x,
-        )
+        embed, wavs = self.model.embed, state.x
+        if self.normalized:
+            wavs = without_offset(wavs, self.model.sample_rate)
         state = embed(*embed.features(wavs, torch.ones(1)))
         state = replace(state, pad=None, mask=None, extra={}, readout=self.model.readout)
         return self.encoder.adapter.enter(state)
