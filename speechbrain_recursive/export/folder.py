@@ -84,6 +84,8 @@ def export(
     model, tokenizer, hparams = open_results(folder, trust=trust)
     fixed = None
     if sherpa:
+        if not model.embed.ignores_gain:
+            raise UserError("sherpa-onnx changes the gain, on which the features of this model depend")
         fixed = _one_depth(model, hparams, depth_for(model, loops, depth, folder), loops, depth)
     graph = PRECISIONS[precision](to_onnx(model, fixed, normalized=sherpa))
     made = out.with_name(f".{out.name}.partial")

@@ -1,5 +1,7 @@
 """From waveform to the first state: features, front-end, projection, positions."""
 
+from collections.abc import Iterable
+
 import torch
 from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
 from speechbrain.lobes.models.transformer.TransformerASR import make_transformer_src_mask
@@ -20,7 +22,8 @@ class FilterbankEmbedding(nn.Module):
     compute_features : torch.nn.Module
         SpeechBrain's ``Fbank``.
     normalize : torch.nn.Module
-        SpeechBrain's ``InputNormalization`` with ``norm_type: sentence``.
+        SpeechBrain's ``InputNormalization`` with ``norm_type: sentence``, or, for streaming,
+        :class:`~speechbrain_recursive.nn.normalize.FixedNormalization`.
     frontend : torch.nn.Module
         SpeechBrain's ``ConvolutionFrontEnd``, or a module that takes and returns frame counts, as
         :class:`~speechbrain_recursive.nn.frontend.FrontEnd` does.
@@ -36,8 +39,8 @@ class FilterbankEmbedding(nn.Module):
     Raises
     ------
     ValueError
-        If the front-end's convolutions do not pad by reflection, or the normalizer keeps statistics,
-        which would not travel with the weights.
+        If the front-end's convolutions do not pad by reflection, or the normalizer keeps statistics
+        that would not travel with the weights.
     """
 
     least_samples = 1  # of a waveform
@@ -53,8 +56,8 @@ class FilterbankEmbedding(nn.Module):
         positions: nn.Module | None = None,
     ):
         super().__init__()
-        if normalize.norm_type != "sentence":
-            raise ValueError(f"norm_type is {normalize.norm_type}; the features need sentence")
+        if normalize.norm_type not in ("sentence", "fixed"):
+            raise ValueError(f"norm_type is {normalize.norm_type}; the features need sentence or fixed")
         self.compute_features = compute_features
         self.normalize = normalize
         self.frontend = FrontEnd(frontend) if isinstance(frontend, ConvolutionFrontEnd) else frontend
@@ -67,6 +70,21 @@ class FilterbankEmbedding(nn.Module):
     def sample_rate(self) -> int:
         """Samples per second that the features expect."""
         return self.compute_features.compute_STFT.sample_rate
+
+    @property
+    def ignores_gain(self) -> bool:
+        """Whether a louder recording has the same features."""
+        return self.normalize.norm_type == "sentence"
+
+    @property
+    def lacks_statistics(self) -> bool:
+        """Whether :meth:`fit` has to be called before training."""
+        return self.normalize.norm_type == "fixed" and not self.normalize.fitted
+
+    def fit(self, wavs: Iterable[torch.Tensor]) -> None:
+        """Take the normalizer's statistics from utterances, each [S]."""
+        device = self.project.weight.device
+        self.normalize.fit(self.compute_features(wav[None].to(device)) for wav in wavs)
 
     @property
     def frame_seconds(self) -> float:

@@ -1,11 +1,36 @@
 """Convolutional front-ends that return frame counts and do not let padding leak into real frames."""
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import torch
 from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
 from speechbrain.nnet.CNN import Conv1d, Conv2d
 from torch import nn
 
-from speechbrain_recursive.nn.padding import pad_mask, padding, reflect_own_end
+from speechbrain_recursive.nn.padding import geometry, pad_mask, padding, reflect_own_end
+
+
+class Context(NamedTuple):
+    """What frame j reads: features from ``stride * j - left`` to ``stride * j + right``."""
+
+    stride: int
+    left: int
+    right: int
+
+    @classmethod
+    def of(cls, shapes: Iterable[tuple[int, int, int]]) -> "Context":
+        """Of convolutions, each by the extent of its kernel, its stride and its one-sided padding.
+
+        Example
+        -------
+        >>> Context.of([(5, 2, 2), (5, 2, 2)])
+        Context(stride=4, left=6, right=6)
+        """
+        stride, left, right = 1, 0, 0
+        for extent, step, reach in reversed([*shapes]):
+            stride, left, right = stride * step, left * step + reach, right * step + extent - 1 - reach
+        return cls(stride, left, right)
 
 
 class FrontEnd(nn.Module):
@@ -32,10 +57,17 @@ class FrontEnd(nn.Module):
     def __init__(self, convs: ConvolutionFrontEnd):
         super().__init__()
         self.convs = convs
-        for block in convs.children():
-            for layer in block.convs.children():
-                if isinstance(layer, (Conv1d, Conv2d)):
-                    reflect_own_end(layer)
+        for layer in self._layers():
+            reflect_own_end(layer)
+
+    @property
+    def context(self) -> Context:
+        """What a frame reads."""
+        return Context.of(map(geometry, self._layers()))
+
+    def _layers(self):
+        layers = (layer for block in self.convs.children() for layer in block.convs.children())
+        return [layer for layer in layers if isinstance(layer, (Conv1d, Conv2d))]
 
     def forward(self, features: torch.Tensor, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Subsample features.
@@ -81,6 +113,11 @@ class ConvSubsampling(nn.Module):
         self.convs = nn.ModuleList(
             nn.Conv2d(size, channels, kernel_size=3, stride=2, padding=1) for size in (1, channels)
         )
+
+    @property
+    def context(self) -> Context:
+        """What a frame reads."""
+        return Context.of([(3, 2, 1)] * len(self.convs))
 
     def forward(self, features: torch.Tensor, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Subsample.

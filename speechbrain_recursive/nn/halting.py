@@ -68,6 +68,8 @@ class Halting(Hook):
     True
     """
 
+    streams = False
+
     def __init__(self, criterion: str = "kl", threshold: float = 0.0, every: int = 1):
         super().__init__()
         if criterion not in CRITERIA:

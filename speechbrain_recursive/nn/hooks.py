@@ -20,12 +20,13 @@ class Hook(nn.Module):
     ``injects`` is True if every loop reads a state from before the block, so that gradients reach the
     layers below even if only the last loops are back-propagated. ``stride`` is the number of frames that
     become one in ``leave_block``. ``most_loops`` is the number of loops beyond which the hook raises an
-    error, if there is one.
+    error, if there is one. ``streams`` is False if the hook needs the whole recording.
     """
 
     injects = False
     stride = 1
     most_loops: int | None = None
+    streams = True
 
     def attach(self, layers: Mapping[int, nn.Module]) -> None:
         """Build what depends on the block's layers, once, when an encoder takes the hook.

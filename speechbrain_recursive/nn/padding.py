@@ -117,7 +117,7 @@ def _zero(module, args, output):
     return output.masked_fill(pad_mask(counts[0], output.shape[-1])[:, None], 0.0)
 
 
-def _geometry(conv):
+def geometry(conv: nn.Module) -> tuple[int, int, int]:
     """Kernel extent, stride and one-sided padding of a SpeechBrain convolution, along time."""
     kernel, stride, dilation = (
         size[-1] if isinstance(size, tuple) else size
@@ -130,7 +130,7 @@ def _geometry(conv):
 def _extend(conv, args):
     """Extend each row by the reflection of its own end, as far as the kernel reaches."""
     (x,) = args
-    reach = _geometry(conv)[2]
+    reach = geometry(conv)[2]
     counts = _FRAMES.get()
     if counts is None or (counts[0] is None and x.shape[1] > reach and not torch.jit.is_tracing()):
         return None  # a trace is for rows of any length
@@ -148,6 +148,6 @@ def _trim(conv, args, output):
     counts = _FRAMES.get()
     if counts is None or counts[0] is None:
         return None
-    extent, stride, reach = _geometry(conv)
+    extent, stride, reach = geometry(conv)
     counts[0] = (counts[0] + 2 * reach - extent) // stride + 1
     return output[:, : (args[0].shape[1] + reach - extent) // stride + 1]

@@ -26,6 +26,8 @@ class MaxPool(Hook):
     [3.0, 2.0, -1.0]
     """
 
+    streams = False
+
     def __init__(self, stride: int = 2):
         super().__init__()
         self.stride = stride

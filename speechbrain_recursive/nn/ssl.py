@@ -136,6 +136,11 @@ class WaveformEmbedding(nn.Module):
         return hop / self.sample_rate
 
     @property
+    def ignores_gain(self) -> bool:
+        """Whether a louder recording has the same features."""
+        return self.normalize
+
+    @property
     def least_samples(self) -> int:
         """Samples that one frame sees; shorter waveforms are padded."""
         least = 1

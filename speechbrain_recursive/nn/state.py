@@ -30,7 +30,8 @@ class State:
         Batch-first tensors of this forward pass alone, such as the state at a block's entry, or the
         targets that a head is given.
     extra : mapping
-        Further keyword arguments of the layers; streaming contexts under ``contexts``.
+        Further keyword arguments of the layers. While streaming, left contexts by step under
+        ``contexts``, and the last frames of hooks under ``borders``.
     readout : callable, optional
         From hidden states [B, T, d] to token logits [B, T, V]; posterior feedback reads it.
     """
@@ -54,6 +55,29 @@ class State:
     def remember(self, **tensors: torch.Tensor) -> "State":
         """The state with batch-first tensors added to its memory."""
         return replace(self, memory={**self.memory, **tensors})
+
+    def border(self, name: str, last: torch.Tensor) -> torch.Tensor:
+        """What a hook had in the last frame of the chunk before, at this loop of this block.
+
+        Arguments
+        ---------
+        name : str
+            What it is.
+        last : torch.Tensor
+            The same in the last frame of this chunk [B, 1, d], which the next chunk will be given.
+
+        Returns
+        -------
+        torch.Tensor
+            [B, 1, d]; zeros in the first chunk, and where nothing streams.
+        """
+        borders = self.extra.get("borders")
+        if borders is None:
+            return torch.zeros_like(last)
+        key = name, self.step.block, self.step.loop
+        before = borders.get(key)
+        borders[key] = last
+        return torch.zeros_like(last) if before is None else before
 
     def select(self, rows: torch.Tensor) -> "State":
         """The state of some rows.

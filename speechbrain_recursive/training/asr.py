@@ -16,6 +16,7 @@ from speechbrain_recursive.analysis.cost import count_parameters, multiply_adds_
 from speechbrain_recursive.analysis.nist import scorer
 from speechbrain_recursive.analysis.report import result_row, write_report
 from speechbrain_recursive.analysis.wer import error_rate
+from speechbrain_recursive.data.audio import read_audio
 from speechbrain_recursive.data.dataset import make_dataset
 from speechbrain_recursive.data.durations import KEY, Durations
 from speechbrain_recursive.data.manifest import read_manifest
@@ -113,6 +114,8 @@ class ASR(Task):
             teacher.expect(transcripts_of(manifests, self.corpus))
         if self.compile_layers:
             self.model.compile_layers()
+        if getattr(self.model.embed, "lacks_statistics", False):
+            self.model.embed.fit(self._some_audio(brain.hparams.statistics_seconds))
         self._try_model()
         self._check_requests()
 
@@ -283,6 +286,15 @@ class ASR(Task):
         folder = self.setting.folder / "manifests"
         manifests = (read_manifest(folder / f"{split}.csv") for split in self.corpus.train_splits)
         return [row for rows in manifests for row in rows.values()]
+
+    def _some_audio(self, seconds):
+        """Training utterances of so many seconds in all, or all, evenly from the manifests."""
+        rows = [row for row in self._train_rows() if not row["unreadable"]]
+        every = max(1, sum(row["duration"] for row in rows) / seconds)
+        for index in range(int(len(rows) / every)):
+            row = rows[int(index * every)]
+            span = row["start"], row["stop"], row["channel"]
+            yield read_audio(row["wav"], self.model.sample_rate, *span)
 
     def _language_model(self, folder):
         trust = self.brain.hparams.trust

@@ -79,5 +79,6 @@ class PosteriorFeedback(Hook):
             raise ValueError("posterior feedback needs a model with a CTC head, which reads the state")
         feedback = self.project(state.readout(state.x).softmax(-1))
         if self.delay:
-            feedback = nn.functional.pad(feedback, (0, 0, 1, -1))
+            first = state.border("feedback", feedback[:, -1:])
+            feedback = torch.cat([first, feedback[:, :-1]], 1)
         return replace(state, x=state.x + self.gain * feedback)

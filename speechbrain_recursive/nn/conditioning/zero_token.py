@@ -45,6 +45,8 @@ class ZeroToken(Hook):
     torch.Size([2, 10, 8])
     """
 
+    streams = False
+
     def __init__(self, loops: int):
         super().__init__()
         if loops < 1:
