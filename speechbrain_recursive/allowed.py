@@ -70,6 +70,7 @@ _LISTED = {
     "speechbrain_recursive.nn.layers": "stock_layers",
     "speechbrain_recursive.nn.loops": "ByBlock Growing LogNormalPoisson LoopPolicy Proportional past",
     "speechbrain_recursive.nn.model": "ASRModel",
+    "speechbrain_recursive.nn.normalize": "FixedNormalization LocalFbank",
     "speechbrain_recursive.nn.pooling": "MaxPool",
     "speechbrain_recursive.nn.positions": "AbsolutePositions RelativePositions positions_for",
     "speechbrain_recursive.nn.pretrained": "Pretrained",
