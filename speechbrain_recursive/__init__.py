@@ -13,6 +13,7 @@ _PUBLIC = {
     "decoding.decoder": "Decoder",
     "errors": "UserError",
     "inference.onnx": "RecursiveASROnnx",
+    "inference.streaming": "StreamingASR",
     "inference.transcribe": "RecursiveASR",
     "nn.depth": "Depth",
     "nn.encoder": "RecursiveEncoder",

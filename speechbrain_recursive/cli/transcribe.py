@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentTypeError, Namespace, _SubParsersAction
+from shutil import get_terminal_size
 
 from speechbrain_recursive.cli.options import add_depth, add_trust
 from speechbrain_recursive.errors import UserError
@@ -39,6 +40,14 @@ def add(commands: _SubParsersAction) -> None:
         metavar="S",
         help="limit on the padded duration of a batch (default: 60)",
     )
+    text.add_argument(
+        "--streaming",
+        action="store_true",
+        help="chunk by chunk, as if it was spoken now; a terminal shows the words as they are heard",
+    )
+    text.add_argument(
+        "--chunk_size", type=int, metavar="FRAMES", help="of a chunk (default: that of the run)"
+    )
     for name, what in FORMATS.items():
         text.add_argument(f"--{name}", action="store_true", help=f"write transcripts {what}")
     text.add_argument(
@@ -61,6 +70,7 @@ def _run(arguments: Namespace, _: list[str]) -> int:
     """The exit code: 1 if a file could not be transcribed; the others are."""
     from speechbrain_recursive.inference.archive import FORMATS as WRITE
     from speechbrain_recursive.inference.archive import Archive, find, own_device
+    from speechbrain_recursive.inference.streaming import StreamingASR
     from speechbrain_recursive.inference.transcribe import RecursiveASR
 
     formats = [name for name in FORMATS if getattr(arguments, name)]
@@ -69,23 +79,29 @@ def _run(arguments: Namespace, _: list[str]) -> int:
         raise UserError(f"--{formats[0]}: several files need an --out_dir")
     if arguments.out_dir is None and len(formats) > 1:
         raise UserError(f"--{' --'.join(formats)}: several formats need an --out_dir")
-    run_opts = {"device": own_device(arguments.device)}
-    asr = RecursiveASR.from_hparams(
-        arguments.model,
-        run_opts=run_opts,
-        decoder=arguments.decoder,
-        adaptive=arguments.adaptive,
-        trust=arguments.trust,
-        revision=arguments.revision,
-    )
+    if arguments.chunk_size is not None and not arguments.streaming:
+        raise UserError("--chunk_size is that of --streaming")
+    if arguments.adaptive and arguments.streaming:
+        raise UserError("--adaptive looks at whole utterances: leave it or --streaming out")
+    given = {
+        "run_opts": {"device": own_device(arguments.device)},
+        "decoder": arguments.decoder,
+        "trust": arguments.trust,
+        "revision": arguments.revision,
+    }
+    if arguments.streaming:
+        asr = StreamingASR.from_hparams(arguments.model, chunk_size=arguments.chunk_size, **given)
+    else:
+        asr = RecursiveASR.from_hparams(arguments.model, adaptive=arguments.adaptive, **given)
     depth = arguments.loops, arguments.depth
     archive = None
     if arguments.out_dir is not None:
         settings = asr.settings(*depth) | {"channels": arguments.channels}
         archive = Archive(arguments.out_dir, sources, formats or ["txt"], settings)
         here = archive.left(here, arguments.channels)
+    how = {"watch": _show} if arguments.streaming else {"batch_seconds": arguments.batch_seconds}
     code = 0
-    for found in asr.transcribe(here, *depth, arguments.batch_seconds, arguments.channels):
+    for found in asr.transcribe(here, *depth, channels=arguments.channels, **how):
         if found.error is not None:
             print(f"error: {found.error}", file=sys.stderr, flush=True)
             code = 1
@@ -96,3 +112,10 @@ def _run(arguments: Namespace, _: list[str]) -> int:
         else:
             print(f"{found.name}\t{found.text}", flush=True)
     return code
+
+
+def _show(heard):
+    """Show the end of what was heard so far in one line of a terminal."""
+    if sys.stderr.isatty():
+        width = get_terminal_size().columns - 1
+        print(f"\r{heard.text[-width:]:<{width}}\r", end="", file=sys.stderr, flush=True)

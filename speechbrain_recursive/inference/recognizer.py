@@ -57,7 +57,7 @@ class Recognizer:
             raise UserError(f"--decoder {decoder}: {folder} has {', '.join(task.decoders)}")
         self.decoder, self.policy, self.trust, self._built = decoder, task.policy, trust, {}
         self.durations = Durations.of_run(folder, hparams["corpus"].train_splits)
-        self._chunks = task.dynamic_chunks and task.dynamic_chunks(sb.Stage.TEST)
+        self.chunks = task.dynamic_chunks and task.dynamic_chunks(sb.Stage.TEST)
         self.sample_rate, self.frame_seconds = model.sample_rate, model.frame_seconds
         self.side = model.embed.frame_seconds / 2
         self.units = hparams["corpus"].units
@@ -167,7 +167,7 @@ class Recognizer:
                 (counts / wavs.shape[1]).to(self.device),
                 depth=run,
                 request=decoder.request | Request(heads={"ctc"}),
-                dynchunktrain_config=self._chunks,
+                dynchunktrain_config=self.chunks,
             )
         except ValueError as error:
             raise UserError(f"{asked(loops, depth)}: {error}") from error

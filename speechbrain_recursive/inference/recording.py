@@ -92,12 +92,13 @@ class Recording:
         self._samples, self._loud, self._open, self._last = 0, False, 0, []
         self._read = False
 
-    def windows(self) -> Iterator[Window]:
+    def blocks(self) -> Iterator[np.ndarray]:
         """Read it; what cannot be read ends as the transcript's error."""
         try:
-            for window in windows(self._counted(), self._rate, self._durations):
-                self._open += 1
-                yield window
+            for signal in self._signals:
+                self._samples += len(signal)
+                self._loud = self._loud or bool(signal.any())
+                yield signal
             if not self._samples:
                 raise UserError(f"{self.transcript.name} holds no audio")
         except UserError as error:
@@ -105,14 +106,14 @@ class Recording:
         else:
             if not self._loud:
                 logger.warning("%s is silent", self.transcript.name)
-        self._read = True
         self.transcript.seconds = self._samples / self._rate
 
-    def _counted(self):
-        for signal in self._signals:
-            self._samples += len(signal)
-            self._loud = self._loud or bool(signal.any())
-            yield signal
+    def windows(self) -> Iterator[Window]:
+        """Read it and divide it."""
+        for window in windows(self.blocks(), self._rate, self._durations):
+            self._open += 1
+            yield window
+        self._read = True
 
     def add(self, window: Window, words: list[Word]) -> None:
         """Take the words of the next window."""
