@@ -5,7 +5,7 @@ order, each into those before it, then the file's own keys, then the command lin
 :mod:`speechbrain_recursive.merging`. References are resolved after that, so they work across files.
 
 A base may also be the model that a key names: ``base: !ref <warm_start>`` stands for the
-``recipe.yaml`` of that results folder, and for nothing while ``warm_start`` is open.
+``recipe.yaml`` of that model, in a folder or on the Hub, and for nothing while ``warm_start`` is open.
 """
 
 import difflib
@@ -27,6 +27,7 @@ from ruamel.yaml.error import YAMLError
 
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file, read_text
+from speechbrain_recursive.hub import folder_of
 from speechbrain_recursive.merging import dump, explain, merge_trees, names_in, parse, references, tag
 from speechbrain_recursive.overrides import Overrides, parse_overrides
 from speechbrain_recursive.safety import SETTINGS, check_settings, read_settings
@@ -86,12 +87,31 @@ def _add_file(
         if tag(base) is None:
             tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path), given)
         elif tag(model := given.get(*names_in(base.value))) != "!PLACEHOLDER":
-            tree = merge_trees(tree, _read_recipe(recipe_of(model), given.get("trust", False)), path)
+            tree = merge_trees(tree, read_recipe(recipe_of(model), given.get("trust", False)), path)
     return merge_trees(tree, own, path)
 
 
-def _read_recipe(path: Path, trust: bool) -> Mapping[str, Any]:
-    """Read a folder's recipe; unless it is trusted, it is checked before and after it is resolved."""
+def read_recipe(path: str | Path, trust: bool = False) -> Mapping[str, Any]:
+    """Parse the ``recipe.yaml`` of a folder, without resolving references.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    trust : bool
+        Whether it may name any code. Otherwise it is checked before and after it is resolved; see
+        :mod:`speechbrain_recursive.safety`.
+
+    Returns
+    -------
+    dict
+        By top-level key, with the tags of HyperPyYAML.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, it is not valid YAML, or it names what it may not.
+    """
     text = read_text(path) if trust else read_settings(path, references=True)
     if not trust:
         check_settings(resolve(text), path)
@@ -104,15 +124,15 @@ def recipe_of(model: str | Path) -> Path:
     Arguments
     ---------
     model : str or pathlib.Path
-        Its results folder, or the ``model.ckpt`` in it.
+        Its results folder, the ``model.ckpt`` in it, or what :func:`~speechbrain_recursive.hub.fetch`
+        takes.
 
     Raises
     ------
     UserError
         If there is no such file.
     """
-    folder = Path(str(model))
-    path = (folder.parent if folder.suffix in (".ckpt", ".safetensors") else folder) / RECIPE
+    path = folder_of(str(model)) / RECIPE
     return check_file(path, f"{model} holds no finished run: there is no {path}")
 
 

@@ -1,12 +1,15 @@
 """What several rooms of the tests need: a tiny corpus, and recipes that run on it in this process."""
 
+import importlib.util
 import json
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import constants
 from speechbrain.inference.ASR import EncoderASR, EncoderDecoderASR
 
 from speechbrain_recursive.data.aishell import Aishell1
@@ -170,6 +173,27 @@ def lm(librispeech, run_recipe, tmp_path_factory):
     }
     run_recipe([RECIPES / "LibriSpeech/hparams/transformer_lm.yaml", *flags(given)])
     return folder
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A server in the place of the Hub, and a token for it.
+
+    HF_ENDPOINT and HF_HUB_DISABLE_XET are read when the package is imported, which it already is.
+    """
+    path = Path(__file__).with_name("inference") / "hub_server.py"
+    spec = importlib.util.spec_from_file_location("hub_server", path)
+    hub_server = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hub_server)
+    with hub_server.hub() as server:
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache/hub"))
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,17 @@ from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.decoder import Decoder
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text, sha256, write_whole
+from speechbrain_recursive.hparams import RECIPE, read_recipe
 from speechbrain_recursive.inference.adaptive import RESULT
 from speechbrain_recursive.inference.card import model_card, public_command
 from speechbrain_recursive.inference.decoders import build_decoder, started_in
 from speechbrain_recursive.inference.hub import check_name, fetch, upload
 from speechbrain_recursive.inference.results import MEDIAN_PATHS, open_results
-from speechbrain_recursive.inference.settings import language_model_settings, published_settings
+from speechbrain_recursive.inference.settings import (
+    language_model_settings,
+    published_recipe,
+    published_settings,
+)
 from speechbrain_recursive.weights import read_weights, weights_in
 
 WEIGHTS, SETTINGS, TOKENS, REPORT = (
@@ -163,6 +168,8 @@ def build(results: Path, name: str, report: dict[str, Any], trust: bool = False)
 
     search = _search(hparams["task"].decoders, report["results"])
     _copy_model(results, folder, published_settings, place, search)
+    recipe = results / RECIPE
+    write_whole(folder / RECIPE, published_recipe(read_text(recipe), recipe))
     own = [key for key in report["fingerprint"] if key.endswith(".arpa")]
     plots = [path.name for path in results.glob("w*_vs_*.png")]
     for file in (*own, *plots, MEDIAN_PATHS, RESULT):
@@ -174,6 +181,7 @@ def build(results: Path, name: str, report: dict[str, Any], trust: bool = False)
     write_whole(folder / REPORT, json.dumps(public, indent=1, ensure_ascii=False))
     write_whole(folder / "README.md", model_card(name, folder, public, hparams, search, commands))
     _check_no_paths(folder, (results, Path.cwd(), Path.home()))
+    read_recipe(folder / RECIPE, trust)
     return folder
 
 

@@ -1,6 +1,5 @@
 """The folder of a published model: what is in it, what is refused, and what arrives on the Hub."""
 
-import importlib.util
 import io
 import json
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from speechbrain_recursive.__main__ import main
@@ -22,9 +21,6 @@ from speechbrain_recursive.inference.hub import fetch
 from speechbrain_recursive.inference.results import open_results
 from speechbrain_recursive.inference.transcribe import RecursiveASR
 
-SPEC = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
-hub_server = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(hub_server)
 NAME = "me/my-model"
 
 
@@ -90,6 +86,7 @@ def test_a_dry_run_says_what_would_be_uploaded(dry_run):
         "hyperparams.yaml",
         "model.safetensors",
         "ngram4.arpa",
+        "recipe.yaml",
         "report.json",
         "tokenizer.json",
         "training.png",
@@ -261,38 +258,29 @@ def test_language_model_and_ngram_have_names_in_the_folder(results, lm, librispe
         assert transcribe(moved, row["decoder"], audio[row["id"]]) == row["hypothesis"]
 
 
-def test_the_round_trip(results, capsys, monkeypatch, tmp_path):
+def test_the_round_trip(results, hub, capsys, monkeypatch):
     calls = []
     monkeypatch.setattr(
         module, "check", lambda folder, sample, trust: calls.append((folder.name, sample.uid))
     )
-    with hub_server.hub() as hub:
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache/hub"))
-        monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
-        assert main(["publish", str(results), NAME, "--private"]) == 0
-        out, error = capsys.readouterr()
-        revision = hub.repos[NAME]["main"]
-        assert out.splitlines()[-1] == f"uploaded to {NAME}, revision {revision}, and read back"
-        assert hub.repos[NAME]["private"]
-        fetched = fetch(NAME, revision)
-        assert Path(RecursiveASR.from_hparams(NAME, revision=revision).folder) == fetched
-        assert (fetched / "README.md").read_text() == (results / "published/README.md").read_text()
-        assert [name for name, _ in calls] == ["published", ".read_back"]
-        assert not (results / ".read_back").exists()
-        assert hub_server.TOKEN not in out + error
-        assert not any(
-            hub_server.TOKEN.encode() in path.read_bytes()
-            for path in results.rglob("*")
-            if path.is_file()
-        )
-        real = hub.commit
-        monkeypatch.setattr(
-            hub, "commit", lambda name, files: real(name, {**files, "tokenizer.json": hub.store(b"")})
-        )
-        edit(results / "report.json", lambda report: report.update(seed=2))
-        assert main(["publish", str(results), NAME]) == 1
-        assert "tokenizer.json is not what was uploaded" in capsys.readouterr().err
+    assert main(["publish", str(results), NAME, "--private"]) == 0
+    out, error = capsys.readouterr()
+    revision = hub.repos[NAME]["main"]
+    assert out.splitlines()[-1] == f"uploaded to {NAME}, revision {revision}, and read back"
+    assert hub.repos[NAME]["private"]
+    fetched = fetch(NAME, revision)
+    assert Path(RecursiveASR.from_hparams(NAME, revision=revision).folder) == fetched
+    assert (fetched / "README.md").read_text() == (results / "published/README.md").read_text()
+    assert [name for name, _ in calls] == ["published", ".read_back"]
+    assert not (results / ".read_back").exists()
+    assert hub.token not in out + error
+    assert not any(
+        hub.token.encode() in path.read_bytes() for path in results.rglob("*") if path.is_file()
+    )
+    real = hub.commit
+    monkeypatch.setattr(
+        hub, "commit", lambda name, files: real(name, {**files, "tokenizer.json": hub.store(b"")})
+    )
+    edit(results / "report.json", lambda report: report.update(seed=2))
+    assert main(["publish", str(results), NAME]) == 1
+    assert "tokenizer.json is not what was uploaded" in capsys.readouterr().err
