@@ -174,8 +174,9 @@ def load(
     if not trust:
         check_settings(text, f"{path}, merged")  # what is loaded, to the letter
     try:
-        resolved = resolve(text)
-        seed = int(parse(resolved, path).get("seed", 0))
+        resolved = resolve(text) if trust else text  # in which no reference passes the check
+        seed = tree.get("seed", 0)
+        seed = int(seed if tag(seed) is None else parse(resolved, path)["seed"])
         with _seeded(seed), torch.device(device) if device else nullcontext():
             return load_hyperpyyaml(resolved), text
     except Exception as error:  # whatever a constructor raises
@@ -206,9 +207,10 @@ def resolve(text: str) -> str:
     >>> resolve("loops: 3\\nsteps: !ref <loops> * 4\\n")
     'loops: 3\\nsteps: 12\\n'
     """
-    before = None
-    while text != before:  # a reference to a later reference takes HyperPyYAML another pass
+    before, left = None, True
+    while left and text != before:  # a reference to a later reference takes HyperPyYAML another pass
         before, text = text, resolve_references(text).getvalue()
+        left = "!ref" in text or "!copy" in text
     return text
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save
 
 from speechbrain_recursive.analysis.curves import training_curves
+from speechbrain_recursive.analysis.nist import scorer
 from speechbrain_recursive.data.audio import read_audio
 from speechbrain_recursive.data.fingerprint import fingerprint
 from speechbrain_recursive.data.manifest import read_manifest
@@ -42,9 +43,10 @@ CURVES = "training.png"
 
 
 class Sample(NamedTuple):
-    """A test utterance of a run: its manifest's row, and what each decoder made of it."""
+    """A test utterance of a run: its manifest and row there, and what each decoder made of it."""
 
     uid: str
+    manifest: Path
     row: dict[str, Any]
     hypotheses: dict[str, str]
 
@@ -231,7 +233,7 @@ def choose_sample(results: Path, report: dict[str, Any]) -> Sample | None:
     splits = {split: results / f"manifests/{split}.csv" for split, _ in heard}
     rows = {split: read_manifest(path) for split, path in splits.items() if path.is_file()}
     found = [
-        Sample(uid, rows[split][uid], hypotheses)
+        Sample(uid, splits[split], rows[split][uid], hypotheses)
         for (split, uid), hypotheses in heard.items()
         if split in rows
         and not rows[split][uid]["unreadable"]
@@ -252,18 +254,20 @@ def check(folder: Path, sample: Sample | None, trust: bool = False) -> None:
     model, tokenizer, hparams = open_results(folder, trust=trust)
     if sample is None:
         return
-    row, task = sample.row, hparams["task"]
+    row, task, corpus = sample.row, hparams["task"], hparams["corpus"]
     signal = read_audio(row["wav"], model.sample_rate, row["start"], row["stop"], row["channel"])
     depth = task.policy.at_inference(model.schedule, [len(signal) / model.sample_rate])
     chunks = task.dynamic_chunks and task.dynamic_chunks(sb.Stage.TEST)
     whole = torch.ones(1)
+    count = scorer({sample.uid: row}, corpus.rules(sample.manifest))
     for name, hypothesis in sample.hypotheses.items():
         decoder = task.decoders[name]
         options = {"request": decoder.request, "dynchunktrain_config": chunks}
         outputs = model(signal[None], whole, depth=depth, **options)
         decode = build_decoder(decoder, model, tokenizer, hparams, folder, trust)
-        text = " ".join(hparams["corpus"].units(tokenizer.decode(decode(outputs)[0])))
-        if text != hypothesis:
+        words = corpus.units(tokenizer.decode(decode(outputs)[0]))
+        ((_, _, words),) = count([(sample.uid, corpus.units(row["wrd"]), words)]).triples
+        if (text := " ".join(words)) != hypothesis:
             raise UserError(
                 f"{folder}: {name} transcribes {sample.uid} as {text!r}, and the run as {hypothesis!r}"
             )
