@@ -3,8 +3,12 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import distributed
 
 from speechbrain_recursive.data.blocks import channels_of
 from speechbrain_recursive.data.sources import Source, expand, places
@@ -33,6 +37,28 @@ def rank() -> tuple[int, int]:
     (0, 1)
     """
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def end_together(code: int) -> int:
+    """Wait for the other processes of ``torchrun``, which ends all as soon as one of them fails.
+
+    Arguments
+    ---------
+    code : int
+        The exit code of this process.
+
+    Returns
+    -------
+    int
+        The highest of all; `code`, if ``torchrun`` did not start this process.
+    """
+    if not distributed.is_torchelastic_launched():
+        return code
+    distributed.init_process_group("gloo", timeout=timedelta(days=365))
+    codes = torch.tensor(code)
+    distributed.all_reduce(codes, distributed.ReduceOp.MAX)
+    distributed.destroy_process_group()
+    return codes.item()
 
 
 def own_device(device: str) -> str:
