@@ -23,6 +23,18 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
+def of_hub(source: str | Path) -> tuple[str, str | None] | None:
+    """Name and revision of a model on the Hub; None for a folder, and for what can be no other.
+
+    Example
+    -------
+    >>> of_hub("me/my-model@v2"), of_hub("results/mini/1234")
+    (('me/my-model', 'v2'), None)
+    """
+    found = SOURCE.fullmatch(str(source))
+    return None if found is None or Path(source).exists() else found.groups()
+
+
 def fetch(source: str | Path, revision: str | None = None, savedir: str | Path | None = None) -> Path:
     """The folder of a model, fetched from the Hub unless it is here.
 
@@ -54,7 +66,7 @@ def fetch(source: str | Path, revision: str | None = None, savedir: str | Path |
     >>> fetch(".")
     PosixPath('.')
     """
-    if (found := _on_hub(source)) is None:
+    if (found := of_hub(source)) is None:
         if revision is not None:
             raise UserError(f"--revision {revision}: {source} is no model on the Hub")
         return Path(source)
@@ -87,7 +99,7 @@ def pin(source: str) -> str:
     >>> pin("results/mini/1234")
     'results/mini/1234'
     """
-    found = _on_hub(source)
+    found = of_hub(source)
     return source if found is None else f"{found[0]}@{_commit(*found)}"
 
 
@@ -101,12 +113,6 @@ def folder_of(model: str | Path) -> Path:
     """
     path = Path(model)
     return path.parent if path.suffix in (".ckpt", ".safetensors") else fetch(model)
-
-
-def _on_hub(source):
-    """Name and revision of a model on the Hub; None for a folder, and for what can be no other."""
-    found = SOURCE.fullmatch(str(source))
-    return None if found is None or Path(source).exists() else found.groups()
 
 
 def _commit(name, revision):

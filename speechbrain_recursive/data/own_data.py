@@ -73,6 +73,8 @@ class OwnData(Corpus):
         Transcripts with characters that it cannot have tokens for are refused, in all splits.
     max_left_out : float
         Do without unreadable audio in training, up to this share of the lines.
+    language : str, optional
+        ISO 639-1 code, for the card of a published model.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class OwnData(Corpus):
     """
 
     train_splits, dev_splits, test_splits = (("train",), ("dev",), ("test",))
+    title = "own recordings"
     twin = Twin(ROOT, SPLITS, language="en-us", rates=(115, 170), place=_place, write=_write)
 
     def __init__(
@@ -102,6 +105,7 @@ class OwnData(Corpus):
         normalize: str | Callable[[str], str] | None = None,
         tokenizer: TokenizerSpec | None = None,
         max_left_out: float = 0.0,
+        language: str | None = None,
     ):
         super().__init__()
         self.manifests = dict(zip(SPLITS, (train_manifest, dev_manifest, test_manifest), strict=True))
@@ -113,6 +117,7 @@ class OwnData(Corpus):
         self.normalize = functools.partial(plain, case=normalize) if normalize in CASES else normalize
         self.tokenizer = tokenizer
         self.max_left_out = max_left_out
+        self.language = language
 
     def utterances(self, data_folder, splits):
         """Read the manifests, as :meth:`Corpus.utterances` describes."""

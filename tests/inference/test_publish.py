@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -15,11 +16,14 @@ from safetensors.torch import load_file
 from speechbrain_recursive.__main__ import main
 from speechbrain_recursive.data.fingerprint import fingerprint
 from speechbrain_recursive.data.librispeech import LibriSpeech
+from speechbrain_recursive.data.own_data import OwnData
 from speechbrain_recursive.inference import publish as module
 from speechbrain_recursive.inference.card import model_card, public_command
 from speechbrain_recursive.inference.hub import fetch
 from speechbrain_recursive.inference.results import open_results
+from speechbrain_recursive.inference.settings import published_recipe
 from speechbrain_recursive.inference.transcribe import RecursiveASR
+from speechbrain_recursive.merging import parse
 
 NAME = "me/my-model"
 
@@ -161,6 +165,16 @@ def test_a_card_of_synthetic_speech_says_so(dry_run):
     assert "datasets" not in yaml.safe_load(card.split("---")[1])
 
 
+def test_a_card_of_a_fine_tuned_model_names_its_base(dry_run):
+    report = json.loads((dry_run[0] / "report.json").read_text())
+    hparams = {"corpus": OwnData(language="de"), "sample_rate": 8000, "warm_start": "you/base@v2"}
+    card = model_card(NAME, dry_run[0], report, hparams, None)
+    about = yaml.safe_load(card.split("---")[1])
+    assert about["base_model"] == "you/base"
+    assert about["language"] == "de"
+    assert "It started from [you/base](https://huggingface.co/you/base), revision v2." in card
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -215,6 +229,27 @@ def test_a_path_of_the_machine(results, refused):
     assert refused(results).endswith(
         "dev_decoder is /here, a path of this machine: it cannot be published"
     )
+
+
+def test_what_a_recipe_loses(trained):
+    text = (trained / "recipe.yaml").read_text()
+    private = {"warm_start": "/here/base", "ngram": "/a.arpa", "lm": "a/lm", "wandb_project": "ours"}
+    places = {"teacher": "/here/teacher", "mine": "!ref /here/<seed>", "others": "[/here/a.csv, b.csv]"}
+    for key, value in (private | places).items():
+        text = re.sub(rf"^{key}:$", "", text, flags=re.MULTILINE) + f"{key}: {value}\n"
+    tree = parse(published_recipe(text, "recipe.yaml"), "recipe.yaml")
+    assert [tree[key] for key in (*private, "data_folder")] == [None] * 5
+    assert tree["teacher"] == "/path/to/teacher"
+    assert tree["mine"].value == "/path/to/<seed>"
+    assert tree["others"] == ["/path/to/a.csv", "b.csv"]
+    assert tree["tokenizer"]["characters"].value == "<characters>"
+
+
+def test_a_recipe_that_no_one_may_open(results, refused):
+    with (results / "recipe.yaml").open("a") as file:
+        file.write("more: !apply:os.getcwd []\n")
+    evaluate_again(results)
+    assert "!apply:os.getcwd is not among what a folder may name" in refused(results)
 
 
 def test_a_language_model_is_no_asr_model(lm, refused):

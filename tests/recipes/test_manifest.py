@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.hparams import load, load_trained
+from speechbrain_recursive.inference.card import public_command
 from speechbrain_recursive.inference.publish import publish
 from speechbrain_recursive.merging import parse
 
@@ -18,6 +20,7 @@ CHANGED = {
     "reset": "[seq2seq]",
     "dropout": 0.2,
     "seed": 2,
+    "language": "en",
 }
 ALPHABET = "'-ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # one more than the model
 
@@ -107,6 +110,21 @@ def test_the_model_comes_from_the_hub(finetune, tuned, trained, hub, tmp_path):
     hub.shutdown()
     hub.server_close()
     finetune(**CHANGED, warm_start=pinned)  # what was fetched of a commit is kept
+
+
+def test_it_is_published(tuned, trained, own_data, hub):
+    done = publish(tuned, "me/tuned")
+    assert set(hub.files_of("me/tuned")) == {*done["files"], ".gitattributes"}
+    card = ModelCard.load(done["folder"] / "README.md")
+    about = card.data.to_dict()
+    assert (about["language"], about.get("datasets"), about.get("base_model")) == ("en", None, None)
+    (model,) = about["model-index"]
+    assert [result["dataset"]["name"] for result in model["results"]] == ["own recordings test"]
+    commands = [json.loads((each / "report.json").read_text())["command"] for each in (trained, tuned)]
+    assert "\n".join(map(public_command, commands)) in card.text
+    for name in ("README.md", "hyperparams.yaml", "recipe.yaml", "report.json"):
+        text = (done["folder"] / name).read_text()
+        assert not any(str(path) in text for path in (trained.parent, own_data, Path.home()))
 
 
 def test_other_tokens_need_new_heads(finetune, trained):
