@@ -64,6 +64,8 @@ def merge(path: str | Path, overrides: Overrides = None, trust: bool = True) -> 
     tree = _add_file(CommentedMap(), path, (), overrides) if trust else parse(read_settings(path), path)
     for key in overrides:
         if key not in tree:
+            if name := next(_open_bases(tree | overrides, path), None):
+                raise UserError(f"{path} leaves {name} open: give it with --{name}")
             near = difflib.get_close_matches(str(key), tree, n=1)
             hint = f"; did you mean --{near[0]}?" if near else ""
             raise UserError(f"{path} has no key '{key}' to override{hint}")
@@ -89,6 +91,13 @@ def _add_file(
         elif tag(model := given.get(*names_in(base.value))) != "!PLACEHOLDER":
             tree = merge_trees(tree, read_recipe(recipe_of(model), given.get("trust", False)), path)
     return merge_trees(tree, own, path)
+
+
+def _open_bases(tree, path):
+    """Keys of models that a file builds on and that are not given."""
+    bases = parse(read_text(path), path).get("base", [])
+    tagged = [base.value for base in (bases if isinstance(bases, list) else [bases]) if tag(base)]
+    return (n for value in tagged for n in names_in(value) if tag(tree.get(n)) == "!PLACEHOLDER")
 
 
 def read_recipe(path: str | Path, trust: bool = False) -> Mapping[str, Any]:

@@ -118,15 +118,25 @@ def folder_of(model: str | Path) -> Path:
 def _commit(name, revision):
     if COMMIT.fullmatch(revision or ""):
         return revision
-    with plain_errors(name, revision):
+    with plain_errors(name, revision, f"there is no folder {name}, and "):
         commit = HfApi().model_info(name, revision=revision).sha
     logger.warning("%s is at revision %s", name, commit)
     return commit
 
 
 @contextmanager
-def plain_errors(name: str, revision: str | None = None) -> Iterator[None]:
-    """Turn what ``huggingface_hub`` raises about a model into a UserError."""
+def plain_errors(name: str, revision: str | None = None, before: str = "") -> Iterator[None]:
+    """Turn what ``huggingface_hub`` raises about a model into a UserError.
+
+    Arguments
+    ---------
+    name : str
+        USER/NAME.
+    revision : str, optional
+        What was asked for.
+    before : str
+        What to say before that the Hub was not reached.
+    """
     try:
         yield
     except UserError:
@@ -151,8 +161,8 @@ def plain_errors(name: str, revision: str | None = None) -> Iterator[None]:
     except Exception as error:  # of the HTTP client, which depends on the version of huggingface_hub
         cause = one_line(error.__cause__ or error, 200) or type(error).__name__
         raise UserError(
-            f"{name}: {constants.ENDPOINT} was not reached, or the connection broke ({cause}); run the "
-            "command again, and it goes on with what is missing"
+            f"{before or f'{name}: '}{constants.ENDPOINT} was not reached, or the connection broke "
+            f"({cause}); run the command again, and it goes on with what is missing"
         ) from error
 
 

@@ -133,7 +133,7 @@ class OwnData(Corpus):
         places = [data_folder / name, data_folder / ROOT / name]
         path = next(filter(Path.is_file, places), places[0])
         rows, seconds = {}, functools.cache(_seconds)
-        for where, fields in _lines(path):
+        for where, fields in _lines(path, split):
             wav = PLACEHOLDER.sub(lambda _: str(data_folder), fields["wav"])
             wav = os.path.abspath(path.parent / wav)
             if not os.path.isfile(wav):
@@ -156,12 +156,13 @@ class OwnData(Corpus):
         return [rows[uid] for uid in sorted(rows)]
 
 
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _lines(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """File and line, and the fields by our names, of each line of a manifest."""
     kind = {".jsonl": ".json"}.get(path.suffix, path.suffix)
     if kind not in NEEDED:
         raise UserError(f"{path}: a manifest is a file *.csv or *.json")
-    text = read_text(path, f"no manifest at {path}: name the folder of your data with --data_folder")
+    missing = f"no manifest at {path}: name your data with --data_folder, or it with --{split}_manifest"
+    text = read_text(path, missing)
     for number, found in (_csv if kind == ".csv" else _json)(path, text.removeprefix("\ufeff")):
         where = f"{path}, line {number}"
         if missing := [name for name in NEEDED[kind] if not isinstance(found.get(name), str)]:

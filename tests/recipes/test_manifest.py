@@ -165,6 +165,7 @@ def test_mistakes_are_one_line(finetune, options, said):
     assert "\n" not in str(raised.value)
 
 
-def test_a_model_must_be_named(run_recipe, tmp_path):
+@pytest.mark.parametrize("more", [[], ["--dropout", "0.2"]])  # a key of the model
+def test_a_model_must_be_named(run_recipe, tmp_path, more):
     with pytest.raises(SystemExit, match=r"leaves warm_start open: give it with --warm_start"):
-        run_recipe([RECIPE, "--output_folder", tmp_path, "--device", "cpu"], "Manifest")
+        run_recipe([RECIPE, "--output_folder", tmp_path, "--device", "cpu", *more], "Manifest")
