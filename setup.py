@@ -39,8 +39,11 @@ setup(
     extras_require={
         "ngram": ["flashlight-text>=0.0.7", "kenlm>=0.3"],  # C++ for what otherwise runs in NumPy
         "ssl": ["transformers>=4.57"],
-        "export": ["onnx", "onnxruntime"],
-        "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint", "pygtrie", "transformers>=4.57"],
+        "export": ["onnx>=1.16", "onnxruntime>=1.18"],
+        "dev": [
+            *("pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint", "pygtrie"),
+            *("transformers>=4.57", "onnx>=1.16", "onnxruntime>=1.18", "sherpa-onnx>=1.12.15"),
+        ],
     },
     entry_points={"console_scripts": ["speechbrain-recursive=speechbrain_recursive.__main__:main"]},
 )

@@ -125,6 +125,7 @@ COMMANDS = {
     "sensitivity": ["analyze", "sensitivity", "FOLDER"],
     "paths": ["analyze", "paths", "FOLDER"],
     "boundaries": ["analyze", "boundaries", "FOLDER"],
+    "export": ["export", "FOLDER", "exported"],
     "publish": ["publish", "FOLDER", "me/my-model", "--dry-run"],
 }
 READ_REPORTS = {"compare", "table", "bins"}

@@ -6,11 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import torch
-import torchaudio
 
-from speechbrain_recursive.data.audio import decode, segment
+from speechbrain_recursive.data.pcm import SoundFile, SoundFileError, decode, segment
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file
 
@@ -20,7 +17,7 @@ CANCELLED = 0.01  # share of the channels' power below which their average has l
 Audio = str | Path | io.IOBase
 
 
-def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -> Iterator[torch.Tensor]:
+def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -> Iterator[np.ndarray]:
     """Read a file of any length, format, rate and number of channels.
 
     Arguments
@@ -34,7 +31,7 @@ def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -
 
     Yields
     ------
-    torch.Tensor
+    numpy.ndarray
         Shape [time], float32. One after another, they are what
         :func:`~speechbrain_recursive.data.audio.read_audio` reads.
 
@@ -45,49 +42,67 @@ def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -
 
     Example
     -------
-    >>> import tempfile
+    >>> import soundfile, tempfile
     >>> with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-    ...     soundfile.write(file.name, torch.rand(25 * 8000, 2).numpy(), 8000)
+    ...     soundfile.write(file.name, np.zeros((25 * 8000, 2)), 8000)
     ...     sum(map(len, blocks(file.name, 16000)))
     400000
     """
     with _open(audio) as file:
-        signals = (torch.from_numpy(each).mean(dim=1) for each in _read(audio, file, channel))
+        signals = (each.mean(1) for each in _read(audio, file, channel))
         yield from resampled(signals, file.samplerate, sample_rate)
 
 
-def resampled(signals: Iterable[torch.Tensor], old: int, new: int) -> Iterator[torch.Tensor]:
+def resampled(signals: Iterable[np.ndarray], old: int, new: int) -> Iterator[np.ndarray]:
     """Resample a signal that comes in blocks, with the result of ``torchaudio`` for the whole.
 
     Arguments
     ---------
-    signals : iterable of torch.Tensor
+    signals : iterable of numpy.ndarray
         Each [time].
     old, new : int
         Sample rates.
 
     Yields
     ------
-    torch.Tensor
+    numpy.ndarray
         Shape [time].
+
+    Raises
+    ------
+    UserError
+        If the rates differ and ``torchaudio`` is not installed.
     """
     if old == new:
         yield from signals
         return
+    resample = _resampler(old, new)
     common = math.gcd(old, new)
     old, new = old // common, new // common
     width = 6 * old / (0.99 * min(old, new))  # half of torchaudio's kernel, in samples
     reach = (math.ceil(width / old) + 1) * old
-    held, done = torch.zeros(0), 0
+    held, done = np.zeros(0, dtype=np.float32), 0
     for signal in signals:
-        held = torch.cat([held, signal])
+        held = np.concatenate([held, signal])
         ready = (len(held) - reach) // old * old
         if ready > done:
-            yield torchaudio.functional.resample(held, old, new)[done // old * new : ready // old * new]
+            yield resample(held, old, new)[done // old * new : ready // old * new]
             begin = max(0, ready - reach)
-            held, done = held[begin:].clone(), ready - begin
+            held, done = held[begin:].copy(), ready - begin
     if len(held):
-        yield torchaudio.functional.resample(held, old, new)[done // old * new :]
+        yield resample(held, old, new)[done // old * new :]
+
+
+def _resampler(old, new):
+    try:
+        import torch
+        from torchaudio.functional import resample
+    except ImportError:
+        raise UserError(
+            f"the audio has {old} samples a second, the model takes {new}: resample it, or install "
+            "torchaudio"
+        ) from None
+    return lambda signal, *rates: resample(torch.from_numpy(signal), *rates).numpy()
 
 
 def channels_of(audio: Audio, wanted: str | int) -> tuple[list[int | None], str | None]:
@@ -134,8 +149,8 @@ def _open(audio):
     else:
         audio.seek(0)
     try:
-        return soundfile.SoundFile(audio)
-    except soundfile.SoundFileError as error:
+        return SoundFile(audio)
+    except SoundFileError as error:
         raise _unreadable(audio, error) from None
 
 
@@ -145,7 +160,7 @@ def _read(audio, file, channel):
         segment(file, None, None, channel)
         while len(samples := decode(file, BLOCK * file.samplerate, channel)):
             yield samples
-    except (soundfile.SoundFileError, UserError) as error:
+    except (SoundFileError, UserError) as error:
         raise _unreadable(audio, error) from None
 
 

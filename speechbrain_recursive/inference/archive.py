@@ -7,9 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import distributed
-
 from speechbrain_recursive.data.blocks import channels_of
 from speechbrain_recursive.data.sources import Source, expand, places
 from speechbrain_recursive.errors import UserError
@@ -52,8 +49,11 @@ def end_together(code: int) -> int:
     int
         The highest of all; `code`, if ``torchrun`` did not start this process.
     """
-    if not distributed.is_torchelastic_launched():
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
         return code
+    import torch
+    from torch import distributed
+
     distributed.init_process_group("gloo", timeout=timedelta(days=365))
     codes = torch.tensor(code)
     distributed.all_reduce(codes, distributed.ReduceOp.MAX)

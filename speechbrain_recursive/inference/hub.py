@@ -1,4 +1,4 @@
-"""The Hugging Face Hub as published models use it: uploading a folder, beside fetching one."""
+"""Uploading the folder of a model to the Hugging Face Hub; :mod:`speechbrain_recursive.hub` fetches."""
 
 from pathlib import Path
 
@@ -6,9 +6,7 @@ from huggingface_hub import HfApi, errors
 from huggingface_hub.utils import validate_repo_id
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hub import fetch, plain_errors
-
-__all__ = ["check_name", "fetch", "upload"]
+from speechbrain_recursive.hub import plain_errors
 
 
 def upload(folder: str | Path, name: str, private: bool = False) -> str:

@@ -16,10 +16,11 @@ from speechbrain_recursive.decoding.decoder import Decoder
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text, sha256, write_whole
 from speechbrain_recursive.hparams import RECIPE, read_recipe
+from speechbrain_recursive.hub import fetch
 from speechbrain_recursive.inference.adaptive import RESULT
 from speechbrain_recursive.inference.card import model_card, public_command
 from speechbrain_recursive.inference.decoders import started_in
-from speechbrain_recursive.inference.hub import check_name, fetch, upload
+from speechbrain_recursive.inference.hub import check_name, upload
 from speechbrain_recursive.inference.results import MEDIAN_PATHS, open_results
 from speechbrain_recursive.inference.sample import check, choose_sample
 from speechbrain_recursive.inference.settings import (

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.hub import pin
-from speechbrain_recursive.inference.hub import check_name, fetch, upload
+from speechbrain_recursive.hub import fetch, pin
+from speechbrain_recursive.inference.hub import check_name, upload
 
 SPEC = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
 hub_server = importlib.util.module_from_spec(SPEC)
@@ -19,7 +19,8 @@ SPEC.loader.exec_module(hub_server)
 NAME = "me/my-model"
 UPLOAD = """
 import sys
-from speechbrain_recursive.inference.hub import fetch, upload
+from speechbrain_recursive.hub import fetch
+from speechbrain_recursive.inference.hub import upload
 folder, name = sys.argv[1:]
 print(fetch(name, upload(folder, name)))
 """

@@ -17,9 +17,9 @@ from speechbrain_recursive.__main__ import main
 from speechbrain_recursive.data.fingerprint import fingerprint
 from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.own_data import OwnData
+from speechbrain_recursive.hub import fetch
 from speechbrain_recursive.inference import publish as module
 from speechbrain_recursive.inference.card import model_card, public_command
-from speechbrain_recursive.inference.hub import fetch
 from speechbrain_recursive.inference.results import open_results
 from speechbrain_recursive.inference.settings import published_recipe
 from speechbrain_recursive.inference.transcribe import RecursiveASR
