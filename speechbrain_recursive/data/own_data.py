@@ -13,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,19 @@ class OwnData(Corpus):
         if not rows:
             raise UserError(f"{path} lists no utterances")
         if self.tokenizer:
-            self.tokenizer.check([(row["where"], row["wrd"]) for row in rows.values()])
+            self._check_characters([(row["where"], row["wrd"]) for row in rows.values()])
         return [rows[uid] for uid in sorted(rows)]
+
+    def _check_characters(self, texts):
+        try:
+            self.tokenizer.check(texts)
+        except UserError as error:
+            for case in CASES if self.normalize is None else ():
+                with suppress(UserError):
+                    self.tokenizer.check([(where, plain(text, case)) for where, text in texts])
+                    form = f"put all transcripts into its form with --normalize {case}"
+                    error = UserError(f"{error}, or {form}")
+            raise error from None
 
 
 def _lines(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
