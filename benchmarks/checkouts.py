@@ -68,13 +68,16 @@ def main(argv=None):
     parser.add_argument("before", type=Path, help="folder of the other checkout")
     parser.add_argument("--recipe", default="hparams/mini.yaml", help="in recipes/LibriSpeech, in both")
     parser.add_argument("--steps", type=int, default=60, help="timed training steps of each")
+    parser.add_argument("--utterances", type=int, default=600, help="in the corpus")
     parser.add_argument("--warmup", type=int, default=5, help="steps before these")
     options = parser.parse_args(argv)
     from speechbrain_recursive.data.librispeech import LibriSpeech
 
     times, peaks = ([], []), [0, 0]
     with tempfile.TemporaryDirectory() as folder, Listener(f"{folder}/channel", "AF_UNIX") as listener:
-        data = LibriSpeech().synthesize(f"{folder}/corpus", n_train=600, n_dev=2, n_test=2)
+        data = LibriSpeech().synthesize(
+            f"{folder}/corpus", n_train=options.utterances, n_dev=2, n_test=2
+        )
         sides = [
             start(listener, checkout, options.recipe, data, f"{folder}/{name}")
             for name, checkout in (("ours", HERE), ("before", options.before.resolve()))

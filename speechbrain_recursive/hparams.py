@@ -14,6 +14,7 @@ import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from pydoc import ErrorDuringImport
 from typing import Any
@@ -34,6 +35,7 @@ from speechbrain_recursive.safety import SETTINGS, check_settings, read_settings
 from speechbrain_recursive.weights import load_weights, weights_in
 
 RECIPE = "recipe.yaml"  # in results folders
+_TO_RESOLVE = re.compile("!(?!(new|name|module|apply):|tuple )")  # other tags, however they are written
 
 
 def merge(path: str | Path, overrides: Overrides = None, trust: bool = True) -> Mapping[str, Any]:
@@ -185,7 +187,7 @@ def load(
     try:
         resolved = resolve(text) if trust else text  # in which no reference passes the check
         seed = tree.get("seed", 0)
-        seed = int(seed if tag(seed) is None else parse(resolved, path)["seed"])
+        seed = int(parse(resolved, path)["seed"] if tag(seed) else seed)
         with _seeded(seed), torch.device(device) if device else nullcontext():
             return load_hyperpyyaml(resolved), text
     except Exception as error:  # whatever a constructor raises
@@ -208,6 +210,7 @@ def load(
         raise UserError(f"{path}: {said}") from error
 
 
+@lru_cache(maxsize=4)  # a run builds, logs and stores the same settings
 def resolve(text: str) -> str:
     """Resolve the references of a merged YAML, for tools that load it without this package.
 
@@ -216,10 +219,11 @@ def resolve(text: str) -> str:
     >>> resolve("loops: 3\\nsteps: !ref <loops> * 4\\n")
     'loops: 3\\nsteps: 12\\n'
     """
-    before, left = None, True
-    while left and text != before:  # a reference to a later reference takes HyperPyYAML another pass
+    before = None
+    while text != before:  # a reference to a later reference takes HyperPyYAML another pass
         before, text = text, resolve_references(text).getvalue()
-        left = "!ref" in text or "!copy" in text
+        if not _TO_RESOLVE.search(text):
+            break
     return text
 
 

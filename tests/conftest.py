@@ -4,6 +4,7 @@ import importlib.util
 import json
 import runpy
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,6 +65,9 @@ SPLITS = {
     "Switchboard": {"dev_conversations": 1, "test_splits": ["hub5e_00"]},
     "Manifest": {},
 }
+
+
+merged = cache(merge)  # for those who only read
 
 
 def flags(options):
@@ -217,7 +221,7 @@ def small():
     """``small(recipe)``: overrides that make a recipe run in a moment, from the path of its YAML."""
 
     def overrides(path):
-        tree = merge(path)
+        tree = merged(path)
         given = {key: value for key, value in REDUCED.items() if key in tree}
         given["corpus"] = SPLITS[path.parents[1].name]
         if "decoders" in tree and "joint" in tree["decoders"]:
@@ -247,7 +251,7 @@ def peers(run_recipe, small, tmp_path_factory):
         return trained[recipe]
 
     def overrides(path, corpus):
-        tree = merge(path)
+        tree = merged(path)
         if "bert" in tree:
             return {"bert": train(path.with_name("bert_mini.yaml"), corpus) / "bert"}
         if path.stem == "finetune":

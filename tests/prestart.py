@@ -31,8 +31,12 @@ def ask(address, program, words):
 def serve(address):
     """Fork for each request; returns what to run, in the fork."""
     import matplotlib.pyplot  # noqa: F401
+    import requests  # noqa: F401
+    import scipy.signal
     import scipy.stats  # noqa: F401
-    import speechbrain  # noqa: F401
+    import speechbrain.augment.augmenter
+    import speechbrain.inference
+    import speechbrain.lobes.models.transformer.Conformer  # noqa: F401
     import torch._dynamo  # noqa: F401
     import torchaudio  # noqa: F401
     from transformers import HubertModel, Wav2Vec2Model  # noqa: F401
@@ -62,14 +66,16 @@ def serve(address):
 
 
 def start(program, words, environment, folder):
-    """Become a program."""
+    """Become a program, whose own processes start in the same way."""
     import runpy
+    import shutil
     from importlib.metadata import entry_points
 
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     sys.path[:1] = environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.executable = shutil.which("python")
     sys.argv = [program, *words]
     if program != "python":
         script, *_ = entry_points(group="console_scripts", name=program)

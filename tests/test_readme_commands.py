@@ -1,11 +1,11 @@
 """Every shell command of the READMEs runs: in bash, as it stands, from the folder that the text names.
 
-Each README has a copy of the repository, where its commands run in their order, so that later ones find
-what earlier ones wrote. The copy makes them small without changing them: each recipe's YAML builds on
-the full one and overrides its sizes, benchmarks have other defaults, pytest runs one file, pip does
-nothing, openslr.org is a folder, and nothing else is fetched. Only what stands for a path, a file or a
-number is replaced, and torchrun's four processes by two. Programs do not start from nothing: they are
-forks of a process that has imported PyTorch (``prestart.py``).
+Each README, or half of a long one, has a copy of the repository, where its commands run in their order,
+so that later ones find what earlier ones wrote. The copy makes them small without changing them: each
+recipe's YAML builds on the full one and overrides its sizes, benchmarks have other defaults, pytest
+runs one file, pip does nothing, openslr.org is a folder, and nothing else is fetched. Only what stands
+for a path, a file or a number is replaced, and torchrun's four processes by two. Programs do not start
+from nothing: they are forks of a process that has imported PyTorch (``prestart.py``).
 """
 
 import gzip
@@ -42,6 +42,8 @@ READMES = [
     "recipes/Switchboard/README.md",
     "recipes/Manifest/README.md",
 ]
+LONG = ("README.md", "recipes/LibriSpeech/README.md")  # their halves run side by side
+HALVES = [(readme, half) for readme in READMES for half in ((1, 2) if readme in LONG else (0,))]
 PROGRAMS = ("python", "torchrun", "speechbrain-recursive", "make", "pip", "pre-commit", ".ci/run")
 NOT_RUN = {
     ".ci/run": "calls make setup, make test and make lint, which run",
@@ -56,6 +58,7 @@ BENCHMARKS = {
     "width": 64,
     "frames": 20,
     "pairs": 6,
+    "seconds": 1,
     "rounds": 6,
     "memory": False,
     "utterances": 6,
@@ -63,6 +66,7 @@ BENCHMARKS = {
     "warmup": 1,
     "kills": 1,
 }
+BENCHMARKS_OWN = {"side_by_side": {"steps": 2}, "checkouts": {"utterances": 40}}
 IN_ROOT = re.compile("make|python benchmarks/")
 
 
@@ -87,11 +91,12 @@ def folder_of(command, readme):
     return "." if IN_ROOT.match(command) or not readme.startswith("recipes") else Path(readme).parent
 
 
-def to_run(readme):
-    """The commands of a README, without those in the root that a README before it has run."""
+def to_run(readme, half=0):
+    """The commands of a README or a half of it, without those in the root that one before it has run."""
     before = {command for other in READMES[: READMES.index(readme)] for command in commands(other)}
     ran = {command for command in before if IN_ROOT.match(command)}
-    return [command for command in dict.fromkeys(commands(readme)) if command not in {*NOT_RUN, *ran}]
+    lines = [command for command in dict.fromkeys(commands(readme)) if command not in {*NOT_RUN, *ran}]
+    return (lines, lines[: len(lines) // 2], lines[len(lines) // 2 :])[half]
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +140,7 @@ def clone(tmp_path, programs, small):
         copy.write_text(f"base: ../full/{copy.name}\n{given}")
     for file in folder.glob("benchmarks/*.py"):
         text = file.read_text()
-        for option, value in BENCHMARKS.items():
+        for option, value in (BENCHMARKS | BENCHMARKS_OWN.get(file.stem, {})).items():
             text = re.sub(rf'("--{option}".*\bdefault=)\w+', rf"\g<1>{value}", text)
         file.write_text(text)
     return folder
@@ -246,10 +251,10 @@ def failure(done):
     return f"{done.stdout[-1000:]}{done.stderr[-3000:]}\nexit code {done.returncode}" if bad else ""
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_commands_run(readme, clone, openslr, reader):
+@pytest.mark.parametrize(("readme", "half"), HALVES)
+def test_commands_run(readme, half, clone, openslr, reader):
     failed = {}
-    for command in to_run(readme):
+    for command in to_run(readme, half):
         folder = clone / folder_of(command, readme)
         for line, where in [*runs_it_needs(command, folder), (command, folder)]:
             start = time.perf_counter()

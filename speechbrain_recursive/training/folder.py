@@ -69,7 +69,9 @@ def describe_run(folder: Path, recipe: str, script: str | Path | None = None) ->
     script : str or Path, optional
         The recipe's script.
     """
-    packages = {f"{each.metadata['Name']}=={each.version}" for each in distributions()}
+    packages = {
+        f"{about['Name']}=={about['Version']}" for about in (each.metadata for each in distributions())
+    }
     about = [
         f"Python {sys.version}",
         sys.executable,

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,13 @@ def unread(tree, sources):
     return tree.keys() - reached
 
 
+@cache
+def sources(script):
+    """The package and a script, as one text."""
+    files = [*(ROOT / "speechbrain_recursive").rglob("*.py"), script]
+    return "\n".join(file.read_text() for file in files)
+
+
 def layers(path):
     """How many layers of files a recipe stands on, itself included."""
     bases = YAML().load(path).get("base", [])
@@ -157,9 +165,7 @@ def test_it_stands_on_a_method_and_a_task(path):
 
 @pytest.mark.parametrize("path", YAMLS, ids=named)
 def test_every_key_is_read(path, model):
-    files = [*(ROOT / "speechbrain_recursive").rglob("*.py"), path.parents[1] / "train.py"]
-    sources = "\n".join(file.read_text() for file in files)
-    assert unread(merge(path, model(path)), sources) == set()
+    assert unread(merge(path, model(path)), sources(path.parents[1] / "train.py")) == set()
 
 
 def test_a_key_that_nothing_reads_is_found():
