@@ -5,7 +5,7 @@ order, each into those before it, then the file's own keys, then the command lin
 :mod:`speechbrain_recursive.merging`. References are resolved after that, so they work across files.
 
 A base may also be the model that a key names: ``base: !ref <warm_start>`` stands for the
-``recipe.yaml`` of that results folder, and for nothing while ``warm_start`` is open.
+``recipe.yaml`` of that model, in a folder or on the Hub, and for nothing while ``warm_start`` is open.
 """
 
 import difflib
@@ -28,6 +28,7 @@ from ruamel.yaml.error import YAMLError
 
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file, read_text
+from speechbrain_recursive.hub import folder_of
 from speechbrain_recursive.merging import dump, explain, merge_trees, names_in, parse, references, tag
 from speechbrain_recursive.overrides import Overrides, parse_overrides
 from speechbrain_recursive.safety import SETTINGS, check_settings, read_settings
@@ -65,6 +66,8 @@ def merge(path: str | Path, overrides: Overrides = None, trust: bool = True) -> 
     tree = _add_file(CommentedMap(), path, (), overrides) if trust else parse(read_settings(path), path)
     for key in overrides:
         if key not in tree:
+            if name := next(_open_bases(tree | overrides, path), None):
+                raise UserError(f"{path} leaves {name} open: give it with --{name}")
             near = difflib.get_close_matches(str(key), tree, n=1)
             hint = f"; did you mean --{near[0]}?" if near else ""
             raise UserError(f"{path} has no key '{key}' to override{hint}")
@@ -88,12 +91,38 @@ def _add_file(
         if tag(base) is None:
             tree = _add_file(tree, (path.parent / str(base)).resolve(), (*above, path), given)
         elif tag(model := given.get(*names_in(base.value))) != "!PLACEHOLDER":
-            tree = merge_trees(tree, _read_recipe(recipe_of(model), given.get("trust", False)), path)
+            tree = merge_trees(tree, read_recipe(recipe_of(model), given.get("trust", False)), path)
     return merge_trees(tree, own, path)
 
 
-def _read_recipe(path: Path, trust: bool) -> Mapping[str, Any]:
-    """Read a folder's recipe; unless it is trusted, it is checked before and after it is resolved."""
+def _open_bases(tree, path):
+    """Keys of models that a file builds on and that are not given."""
+    bases = parse(read_text(path), path).get("base", [])
+    tagged = [base.value for base in (bases if isinstance(bases, list) else [bases]) if tag(base)]
+    return (n for value in tagged for n in names_in(value) if tag(tree.get(n)) == "!PLACEHOLDER")
+
+
+def read_recipe(path: str | Path, trust: bool = False) -> Mapping[str, Any]:
+    """Parse the ``recipe.yaml`` of a folder, without resolving references.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    trust : bool
+        Whether it may name any code. Otherwise it is checked before and after it is resolved; see
+        :mod:`speechbrain_recursive.safety`.
+
+    Returns
+    -------
+    dict
+        By top-level key, with the tags of HyperPyYAML.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, it is not valid YAML, or it names what it may not.
+    """
     text = read_text(path) if trust else read_settings(path, references=True)
     if not trust:
         check_settings(resolve(text), path)
@@ -106,15 +135,15 @@ def recipe_of(model: str | Path) -> Path:
     Arguments
     ---------
     model : str or pathlib.Path
-        Its results folder, or the ``model.ckpt`` in it.
+        Its results folder, the ``model.ckpt`` in it, or what :func:`~speechbrain_recursive.hub.fetch`
+        takes.
 
     Raises
     ------
     UserError
         If there is no such file.
     """
-    folder = Path(str(model))
-    path = (folder.parent if folder.suffix in (".ckpt", ".safetensors") else folder) / RECIPE
+    path = folder_of(str(model)) / RECIPE
     return check_file(path, f"{model} holds no finished run: there is no {path}")
 
 
@@ -156,7 +185,7 @@ def load(
     if not trust:
         check_settings(text, f"{path}, merged")  # what is loaded, to the letter
     try:
-        resolved = resolve(text)
+        resolved = resolve(text) if trust else text  # in which no reference passes the check
         seed = tree.get("seed", 0)
         seed = int(parse(resolved, path)["seed"] if tag(seed) else seed)
         with _seeded(seed), torch.device(device) if device else nullcontext():

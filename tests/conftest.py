@@ -1,15 +1,19 @@
 """What several rooms of the tests need: a tiny corpus, and recipes that run on it in this process."""
 
+import importlib.util
 import json
 import runpy
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import constants
 from speechbrain.inference.ASR import EncoderASR, EncoderDecoderASR
 
+from speechbrain_recursive.analysis.nist import scorer
 from speechbrain_recursive.data.aishell import Aishell1
 from speechbrain_recursive.data.common_voice import CommonVoice
 from speechbrain_recursive.data.dataset import eval_loader, make_dataset
@@ -17,8 +21,8 @@ from speechbrain_recursive.data.librispeech import LibriSpeech
 from speechbrain_recursive.data.own_data import OwnData
 from speechbrain_recursive.data.switchboard import Switchboard
 from speechbrain_recursive.hparams import merge
+from speechbrain_recursive.inference import publish as module
 from speechbrain_recursive.inference.publish import publish
-from speechbrain_recursive.inference.results import open_results
 from speechbrain_recursive.inference.transcribe import RecursiveASR
 from speechbrain_recursive.nn.bert import MARKS, masked_lm
 
@@ -191,6 +195,27 @@ def lm(librispeech, run_recipe, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A server in the place of the Hub, and a token for it.
+
+    HF_ENDPOINT and HF_HUB_DISABLE_XET are read when the package is imported, which it already is.
+    """
+    path = Path(__file__).with_name("inference") / "hub_server.py"
+    spec = importlib.util.spec_from_file_location("hub_server", path)
+    hub_server = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hub_server)
+    with hub_server.hub() as server:
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache/hub"))
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        yield server
+
+
 @pytest.fixture(scope="session")
 def small():
     """``small(recipe)``: overrides that make a recipe run in a moment, from the path of its YAML."""
@@ -264,29 +289,36 @@ def check_published():
     """
 
     def check(results):
-        folder = publish(results, "me/my-model", dry_run=True)["folder"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "training_curves", lambda _: b"")  # which takes a while to plot
+            folder = publish(results, "me/my-model", dry_run=True)["folder"]
         rows = json.loads((results / "report.json").read_text())["results"]
         (label,) = {row["label"] for row in rows if row["trained"]}
         heard = {}
         for row in json.loads((results / "hypotheses.json").read_text()):
             if row["label"] == label:
                 heard.setdefault(row["decoder"], {})[row["id"]] = row["hypothesis"]
-        _, tokenizer, hparams = open_results(results)
-        manifests = [results / f"manifests/{split}.csv" for split in hparams["corpus"].test_splits]
-        loader = eval_loader(make_dataset(manifests, tokenizer, hparams["model"].sample_rate))
+        asr = RecursiveASR.from_hparams(folder)
+        splits = {row["split"] for row in rows} & {path.stem for path in results.glob("manifests/*.csv")}
+        manifests = [results / f"manifests/{split}.csv" for split in splits]
+        dataset = make_dataset(manifests, asr.tokenizer, asr.model.sample_rate)
+        batches = [(batch.id, batch.wrd, batch.sig) for batch in eval_loader(dataset)]
+        count = scorer(dataset.data, asr.hparams["corpus"].rules(manifests[0]))
 
         def texts(transcribe):
-            """What a function of waveforms and lengths makes of the test sets, by ID."""
-            found = [(batch.id, transcribe(*batch.sig)[0]) for batch in loader]
-            pairs = [pair for ids, lines in found for pair in zip(ids, lines, strict=True)]
-            return {uid: " ".join(hparams["corpus"].units(text)) for uid, text in pairs}
+            """What a function of waveforms and lengths makes of the test sets, as scored, by ID."""
+            found = [(ids, words, transcribe(*sig)[0]) for ids, words, sig in batches]
+            rows = [row for columns in found for row in zip(*columns, strict=True)]
+            scored = count([(uid, asr.units(one), asr.units(other)) for uid, one, other in rows])
+            return {uid: " ".join(words) for uid, _, words in scored.triples}
 
         for name, expected in heard.items():
-            asr = RecursiveASR.from_hparams(folder, decoder=name)
+            asr.decoder = name
             assert texts(asr.transcribe_batch) == expected, name
         stock = EncoderASR.from_hparams(str(folder))
         assert texts(stock.transcribe_batch) == heard["greedy"]
-        searches = [n for n, d in hparams["decoders"].items() if "ctc" not in d.request.heads]
+        decoders = asr.hparams["decoders"]
+        searches = [name for name in decoders if "ctc" not in decoders[name].request.heads]
         assert ("decoder" in stock.mods) == bool(searches)
         if searches:
             stock = EncoderDecoderASR.from_hparams(str(folder))

@@ -1,12 +1,15 @@
 """Hostile folders: nothing of them runs, and each is refused in one line, whatever command opens it."""
 
+import json
 import os
 import pickle
 import shutil
 import time
+from argparse import ArgumentParser, _SubParsersAction
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from pydoc import locate
 from types import SimpleNamespace
 
@@ -16,6 +19,7 @@ from safetensors.torch import save_file
 
 from speechbrain_recursive.__main__ import main
 from speechbrain_recursive.allowed import NAMES
+from speechbrain_recursive.data.fingerprint import fingerprint
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.hparams import load, load_trained
@@ -121,7 +125,11 @@ COMMANDS = {
     "sensitivity": ["analyze", "sensitivity", "FOLDER"],
     "paths": ["analyze", "paths", "FOLDER"],
     "boundaries": ["analyze", "boundaries", "FOLDER"],
+    "export": ["export", "FOLDER", "exported"],
+    "publish": ["publish", "FOLDER", "me/my-model", "--dry-run"],
 }
+READ_REPORTS = {"compare", "table", "bins"}
+RECIPE = Path(__file__).parents[1] / "recipes/Manifest/hparams/finetune.yaml"
 
 
 class Hostile:
@@ -158,7 +166,10 @@ def write(folder, canary, tmp_path):
 
     def change(text):
         text = text.replace("CANARY", str(canary)).replace("FOLDER", str(tmp_path))
-        (folder / "hyperparams.yaml").write_text(text)
+        for name in ("hyperparams.yaml", "recipe.yaml"):
+            (folder / name).write_text(text)
+        about = {"fingerprint": fingerprint(folder, []), "results": []}  # as if it had been evaluated
+        (folder / "report.json").write_text(json.dumps(about))
         return folder
 
     return change
@@ -198,6 +209,43 @@ def test_every_command_takes_trust(name, command, write, canary):
         assert not canary.exists()
         return
     command(name, "--trust")
+    assert canary.exists()
+
+
+def commands(parser, above=()):
+    """Yield the words of every command of a parser, and its options."""
+    nested = [each.choices for each in parser._actions if isinstance(each, _SubParsersAction)]
+    for choices in nested:
+        for name, command in choices.items():
+            yield from commands(command, (*above, name))
+    if not nested:
+        yield above, parser._option_string_actions
+
+
+def test_every_command_that_opens_a_folder_is_listed(monkeypatch):
+    monkeypatch.setattr(ArgumentParser, "parse_known_args", lambda parser, _: parsers.append(parser))
+    parsers = []
+    with suppress(TypeError):  # nothing was parsed
+        main([])
+    listed = {tuple(words[: 1 + (words[0] in ("analyze", "analyse"))]) for words in COMMANDS.values()}
+    listed |= {("analyze", *words[1:]) for words in listed if words[0] == "analyse"}
+    takes_trust = {w for w, options in commands(parsers[0]) if "--trust" in options}
+    assert {w for w in takes_trust if w[0] != "analyse"} == {w for w in listed if w[0] != "analyse"}
+    others = {w[-1] for w, _ in commands(parsers[0])} - {w[-1] for w in takes_trust}
+    assert others == READ_REPORTS | {"cache-teacher"}  # which takes a recipe
+
+
+def test_no_training_runs_what_its_model_names(write, trained, canary):
+    whole = (trained / "recipe.yaml").read_text()
+    for kind, text in HOSTILE.items():
+        path = write(text) / "recipe.yaml"
+        path.write_text(f"{whole}\n{path.read_text()}")
+        with pytest.raises(UserError, match=rf"^{path}.* (is not among|valid YAML|aliases)") as caught:
+            load(RECIPE, {"warm_start": str(path.parent)})
+        assert "\n" not in str(caught.value), kind
+        assert not canary.exists(), kind
+    path.write_text(f"{whole}\n{write(RUNS['apply']).joinpath('recipe.yaml').read_text()}")
+    load(RECIPE, {"warm_start": str(path.parent), "trust": True})
     assert canary.exists()
 
 

@@ -69,7 +69,7 @@ def _channels(text):
 def _run(arguments: Namespace, _: list[str]) -> int:
     """The exit code: 1 if a file could not be transcribed; the others are."""
     from speechbrain_recursive.inference.archive import FORMATS as WRITE
-    from speechbrain_recursive.inference.archive import Archive, find, own_device
+    from speechbrain_recursive.inference.archive import Archive, end_together, find, own_device
     from speechbrain_recursive.inference.streaming import StreamingASR
     from speechbrain_recursive.inference.transcribe import RecursiveASR
 
@@ -111,7 +111,7 @@ def _run(arguments: Namespace, _: list[str]) -> int:
             print(WRITE[formats[0]](found, asr.separator), end="", flush=True)
         else:
             print(f"{found.name}\t{found.text}", flush=True)
-    return code
+    return end_together(code)
 
 
 def _show(heard):

@@ -75,7 +75,6 @@ class CommonVoice(Corpus):
     train_splits, dev_splits, test_splits = (("train",), ("dev",), ("test",))
     language = "fr"
     normalize = staticmethod(normalize)
-    language = "fr"
     hub = "mozilla-foundation/common_voice_7_0"
     twin = Twin(
         f"{RELEASE}/fr",

@@ -36,6 +36,8 @@ class Corpus:
         ISO 639-1 code, for the cards of published models.
     hub : str or None
         The corpus's name on the Hugging Face Hub, for the same.
+    title : str or None
+        What these cards call the corpus; None: the name of the class.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class Corpus:
     max_left_out: float = MAX_LEFT_OUT
     language: ClassVar[str | None] = None
     hub: ClassVar[str | None] = None
+    title: ClassVar[str | None] = None
     train_splits: Sequence[str] = ()
     dev_splits: Sequence[str] = ()
     test_splits: Sequence[str] = ()

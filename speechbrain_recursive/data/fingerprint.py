@@ -6,7 +6,7 @@ from pathlib import Path
 from speechbrain_recursive.data.manifest import summarize
 from speechbrain_recursive.files import sha256
 
-FILES = ("hyperparams.yaml", "model.ckpt", "tokenizer.json")
+FILES = ("hyperparams.yaml", "recipe.yaml", "model.ckpt", "tokenizer.json")
 
 
 def fingerprint(folder: str | Path, splits: Iterable[str]) -> dict[str, str]:

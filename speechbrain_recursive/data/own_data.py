@@ -13,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ class OwnData(Corpus):
         Transcripts with characters that it cannot have tokens for are refused, in all splits.
     max_left_out : float
         Do without unreadable audio in training, up to this share of the lines.
+    language : str, optional
+        ISO 639-1 code, for the card of a published model.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class OwnData(Corpus):
     """
 
     train_splits, dev_splits, test_splits = (("train",), ("dev",), ("test",))
+    title = "own recordings"
     twin = Twin(ROOT, SPLITS, language="en-us", rates=(115, 170), place=_place, write=_write)
 
     def __init__(
@@ -102,6 +106,7 @@ class OwnData(Corpus):
         normalize: str | Callable[[str], str] | None = None,
         tokenizer: TokenizerSpec | None = None,
         max_left_out: float = 0.0,
+        language: str | None = None,
     ):
         super().__init__()
         self.manifests = dict(zip(SPLITS, (train_manifest, dev_manifest, test_manifest), strict=True))
@@ -113,6 +118,7 @@ class OwnData(Corpus):
         self.normalize = functools.partial(plain, case=normalize) if normalize in CASES else normalize
         self.tokenizer = tokenizer
         self.max_left_out = max_left_out
+        self.language = language
 
     def utterances(self, data_folder, splits):
         """Read the manifests, as :meth:`Corpus.utterances` describes."""
@@ -128,7 +134,7 @@ class OwnData(Corpus):
         places = [data_folder / name, data_folder / ROOT / name]
         path = next(filter(Path.is_file, places), places[0])
         rows, seconds = {}, functools.cache(_seconds)
-        for where, fields in _lines(path):
+        for where, fields in _lines(path, split):
             wav = PLACEHOLDER.sub(lambda _: str(data_folder), fields["wav"])
             wav = os.path.abspath(path.parent / wav)
             if not os.path.isfile(wav):
@@ -147,16 +153,28 @@ class OwnData(Corpus):
         if not rows:
             raise UserError(f"{path} lists no utterances")
         if self.tokenizer:
-            self.tokenizer.check([(row["where"], row["wrd"]) for row in rows.values()])
+            self._check_characters([(row["where"], row["wrd"]) for row in rows.values()])
         return [rows[uid] for uid in sorted(rows)]
 
+    def _check_characters(self, texts):
+        try:
+            self.tokenizer.check(texts)
+        except UserError as error:
+            for case in CASES if self.normalize is None else ():
+                with suppress(UserError):
+                    self.tokenizer.check([(where, plain(text, case)) for where, text in texts])
+                    form = f"put all transcripts into its form with --normalize {case}"
+                    error = UserError(f"{error}, or {form}")
+            raise error from None
 
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+
+def _lines(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """File and line, and the fields by our names, of each line of a manifest."""
     kind = {".jsonl": ".json"}.get(path.suffix, path.suffix)
     if kind not in NEEDED:
         raise UserError(f"{path}: a manifest is a file *.csv or *.json")
-    text = read_text(path, f"no manifest at {path}: name the folder of your data with --data_folder")
+    missing = f"no manifest at {path}: name your data with --data_folder, or it with --{split}_manifest"
+    text = read_text(path, missing)
     for number, found in (_csv if kind == ".csv" else _json)(path, text.removeprefix("\ufeff")):
         where = f"{path}, line {number}"
         if missing := [name for name in NEEDED[kind] if not isinstance(found.get(name), str)]:

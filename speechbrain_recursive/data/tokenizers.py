@@ -51,8 +51,8 @@ class TokenizerSpec:
         For ``"wordpiece"``: the BERT whose pieces they are, as its name at Hugging Face, its folder or
         its ``vocab.txt``. By default they are made from the training transcripts.
     kept : str or Path, optional
-        A results folder, whose tokens are taken; nothing is made then. The other arguments are those it
-        was made with.
+        A results folder, or a model on the Hub, whose tokens are taken; nothing is made then. The other
+        arguments are those it was made with.
 
     Raises
     ------
@@ -196,10 +196,9 @@ class TokenizerSpec:
 
     @cached_property
     def _kept(self):
-        path = Path(self.kept)
-        tokenizer = load_tokenizer(
-            (path.parent if path.suffix in (".ckpt", ".safetensors") else path) / FILE
-        )
+        from speechbrain_recursive.hub import folder_of
+
+        tokenizer = load_tokenizer(folder_of(self.kept) / FILE)
         if len(tokenizer) != len(self):
             raise UserError(
                 f"{self.kept} has {len(tokenizer)} tokens, and by its settings {len(self)}: put back "

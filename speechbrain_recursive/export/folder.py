@@ -19,8 +19,8 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.export.model import LOOPS, WAV, to_onnx, without_offset
 from speechbrain_recursive.export.precision import PRECISIONS
 from speechbrain_recursive.files import write_whole
+from speechbrain_recursive.hub import fetch
 from speechbrain_recursive.inference.decoders import best_decoder, finder
-from speechbrain_recursive.inference.hub import fetch
 from speechbrain_recursive.inference.onnx import ABOUT, FORMAT, LEXICON, MODEL, TOKENS, open_session
 from speechbrain_recursive.inference.results import depth_for, median_paths, open_results
 from speechbrain_recursive.nn.depth import Depth

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,31 @@ def rank() -> tuple[int, int]:
     (0, 1)
     """
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def end_together(code: int) -> int:
+    """Wait for the other processes of ``torchrun``, which ends all as soon as one of them fails.
+
+    Arguments
+    ---------
+    code : int
+        The exit code of this process.
+
+    Returns
+    -------
+    int
+        The highest of all; `code`, if ``torchrun`` did not start this process.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return code
+    import torch
+    from torch import distributed
+
+    distributed.init_process_group("gloo", timeout=timedelta(days=365))
+    codes = torch.tensor(code)
+    distributed.all_reduce(codes, distributed.ReduceOp.MAX)
+    distributed.destroy_process_group()
+    return codes.item()
 
 
 def own_device(device: str) -> str:

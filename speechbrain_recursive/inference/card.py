@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from speechbrain_recursive import __version__
 from speechbrain_recursive.analysis.plots import depth_axis
 from speechbrain_recursive.analysis.report import markdown_table, results_table
+from speechbrain_recursive.hub import of_hub
 
 LICENSE = "apache-2.0"
 FOLDERS = re.compile(r"""(?<![\w./:~-])~?/[^\s'",]*?([^\s'",/]+)/?(?=$|[\s'",}\]])""")  # absolute paths
@@ -90,7 +91,7 @@ def model_card(
     search : str, optional
         The decoder of SpeechBrain's ``EncoderDecoderASR``, if the model has one.
     commands : sequence of str
-        Commands that made what the decoders use, such as a language model.
+        Commands that made what the run uses, such as a language model.
 
     Returns
     -------
@@ -99,13 +100,17 @@ def model_card(
     """
     rows, corpus = report["results"], hparams["corpus"]
     axis = depth_axis(rows)
-    data = f"{report['corpus']} (synthetic)" if report["synthetic"] else report["corpus"]
+    data = f"{report['corpus']} (synthetic)" if report["synthetic"] else corpus.title or report["corpus"]
+    base = of_hub(str(hparams.get("warm_start")))
     title, millions = name.partition("/")[2], report["parameters"]["encoder"] / 1e6
-    parts = [f"---\n{_metadata(title, report, corpus, data)}\n---", f"# {title}"]
+    parts = [f"---\n{_metadata(title, report, corpus, data, base)}\n---", f"# {title}"]
     parts.append(
         f"A speech recognition model whose encoder of {millions:.2f} M parameters runs "
         f"{report['logical_depth']} layers deep. It was trained with speechbrain_recursive on {data}."
     )
+    if base is not None:
+        at = f", revision {base[1]}" if base[1] else ""
+        parts[-1] += f" It started from [{base[0]}](https://huggingface.co/{base[0]}){at}."
     stock = {"stock": "EncoderDecoderASR", "decoder": f"`{search}`"} if search else {}
     stock = {"stock": "EncoderASR", "decoder": "greedy decoding"} | stock
     parts += ["## Use", USE.format(name=name, **stock)]
@@ -134,13 +139,13 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _metadata(title, report, corpus, data):
+def _metadata(title, report, corpus, data, base):
     """The Hub's metadata: error rates at the trained depth, with the rest of what it searches by."""
     metric, hub = corpus.metric, None if report["synthetic"] else corpus.hub
     results = [
         EvalResult(
             task_type="automatic-speech-recognition",
-            dataset_type=hub or report["corpus"].lower(),
+            dataset_type=hub or (corpus.title or report["corpus"]).lower().replace(" ", "-"),
             dataset_name=f"{data} {row['split']}",
             dataset_split=row["split"],
             metric_type=metric,
@@ -157,6 +162,7 @@ def _metadata(title, report, corpus, data):
         tags=["speechbrain", "speechbrain_recursive", "automatic-speech-recognition"],
         pipeline_tag="automatic-speech-recognition",
         datasets=[hub] if hub else None,
+        base_model=base and base[0],
         metrics=[metric],
         model_name=title,
         eval_results=results,

@@ -1,71 +1,12 @@
-"""The Hugging Face Hub: fetching the folder of a model, and uploading one.
+"""Uploading the folder of a model to the Hugging Face Hub; :mod:`speechbrain_recursive.hub` fetches."""
 
-The token comes from ``hf auth login`` or the environment variable ``HF_TOKEN``. ``huggingface_hub``
-reads it, and nothing here holds it.
-"""
-
-import logging
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, errors, snapshot_download
+from huggingface_hub import HfApi, errors
 from huggingface_hub.utils import validate_repo_id
 
-from speechbrain_recursive.errors import UserError, one_line
-
-logger = logging.getLogger(__name__)
-
-NAME = re.compile(r"[\w.-]+/[\w.-]+")  # USER/NAME
-COMMIT = re.compile(r"[0-9a-f]{40}")
-LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
-
-
-def fetch(source: str | Path, revision: str | None = None, savedir: str | Path | None = None) -> Path:
-    """The folder of a model, fetched from the Hub unless it is here.
-
-    A revision is a commit. A branch or a tag is resolved first, and the log says to what. What was
-    fetched of a commit is kept, so that the Hub need not be reached for it again.
-
-    Arguments
-    ---------
-    source : str or pathlib.Path
-        A folder, or USER/NAME of a model on the Hub.
-    revision : str, optional
-        Commit, tag or branch on the Hub; by default the branch ``main``.
-    savedir : str or pathlib.Path, optional
-        Where to put the files; by default a folder in the cache of ``huggingface_hub``.
-
-    Returns
-    -------
-    pathlib.Path
-        Its files are files, and not links into a cache.
-
-    Raises
-    ------
-    UserError
-        If there is neither such a folder nor such a model, or a revision of a folder is asked for.
-
-    Example
-    -------
-    >>> fetch(".")
-    PosixPath('.')
-    """
-    folder, name = Path(source), str(source)
-    if folder.exists() or not NAME.fullmatch(name):
-        if revision is not None:
-            raise UserError(f"--revision {revision}: {folder} is no model on the Hub")
-        return folder
-    with plain_errors(name, revision):
-        commit = revision
-        if not COMMIT.fullmatch(revision or ""):
-            commit = HfApi().model_info(name, revision=revision).sha
-            logger.warning("%s is at revision %s", name, commit)
-        if savedir is None:
-            cache = Path(constants.HF_HUB_CACHE).parent / "speechbrain_recursive"
-            savedir = cache / name.replace("/", "--") / commit
-        return Path(snapshot_download(name, revision=commit, local_dir=savedir))
+from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hub import plain_errors
 
 
 def upload(folder: str | Path, name: str, private: bool = False) -> str:
@@ -120,40 +61,8 @@ def check_name(name: str) -> None:
     """
     try:
         validate_repo_id(name)
-        valid = NAME.fullmatch(name)
+        valid = name.count("/") == 1
     except errors.HFValidationError:
         valid = False
     if not valid:
         raise UserError(f"{name} is no USER/NAME of a model on the Hub, such as me/my-model")
-
-
-@contextmanager
-def plain_errors(name: str, revision: str | None = None) -> Iterator[None]:
-    """Turn what ``huggingface_hub`` raises about a model into a UserError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except errors.RevisionNotFoundError as error:
-        raise UserError(f"{name} has no revision {revision}") from error
-    except errors.RepositoryNotFoundError as error:
-        raise UserError(
-            f"there is no folder {name}, and no such model on the Hub that you may read: {LOG_IN}"
-        ) from error
-    except errors.LocalTokenNotFoundError as error:
-        raise UserError(f"{name}: {LOG_IN}") from error
-    except errors.HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        if status in (401, 403):
-            raise UserError(
-                f"{name}: the Hub refuses ({status}); {LOG_IN}, as one who may write there"
-            ) from error
-        raise UserError(f"{name}: {one_line(error, 200)}") from error
-    except ValueError as error:
-        raise UserError(f"{name}: {one_line(error, 200)}") from error
-    except Exception as error:  # of the HTTP client, which depends on the version of huggingface_hub
-        cause = one_line(error.__cause__ or error, 200) or type(error).__name__
-        raise UserError(
-            f"{name}: {constants.ENDPOINT} was not reached, or the connection broke ({cause}); run the "
-            "command again, and it goes on with what is missing"
-        ) from error

@@ -5,26 +5,29 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
-import speechbrain as sb
-import torch
 from safetensors.torch import save
 
 from speechbrain_recursive.analysis.curves import training_curves
-from speechbrain_recursive.data.audio import read_audio
 from speechbrain_recursive.data.fingerprint import fingerprint
-from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding.decoder import Decoder
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text, sha256, write_whole
+from speechbrain_recursive.hparams import RECIPE, read_recipe
+from speechbrain_recursive.hub import fetch
 from speechbrain_recursive.inference.adaptive import RESULT
 from speechbrain_recursive.inference.card import model_card, public_command
-from speechbrain_recursive.inference.decoders import build_decoder, started_in
-from speechbrain_recursive.inference.hub import check_name, fetch, upload
+from speechbrain_recursive.inference.decoders import started_in
+from speechbrain_recursive.inference.hub import check_name, upload
 from speechbrain_recursive.inference.results import MEDIAN_PATHS, open_results
-from speechbrain_recursive.inference.settings import language_model_settings, published_settings
+from speechbrain_recursive.inference.sample import check, choose_sample
+from speechbrain_recursive.inference.settings import (
+    language_model_settings,
+    published_recipe,
+    published_settings,
+)
 from speechbrain_recursive.weights import read_weights, weights_in
 
 WEIGHTS, SETTINGS, TOKENS, REPORT = (
@@ -34,14 +37,6 @@ WEIGHTS, SETTINGS, TOKENS, REPORT = (
     "report.json",
 )
 CURVES = "training.png"
-
-
-class Sample(NamedTuple):
-    """A test utterance of a run: its manifest's row, and what each decoder made of it."""
-
-    uid: str
-    row: dict[str, Any]
-    hypotheses: dict[str, str]
 
 
 def publish(
@@ -143,10 +138,18 @@ def build(results: Path, name: str, report: dict[str, Any], trust: bool = False)
     folder.mkdir()
     placed, commands = {}, []
 
+    def find(named):
+        origins = results, started_in(results, hparams["output_folder"]), Path()
+        return next((path for at in origins if (path := at / named).exists()), None)
+
+    def note(folder):
+        """Note the command of another run."""
+        if (folder / REPORT).is_file():
+            commands.append(public_command(json.loads(read_text(folder / REPORT))["command"]))
+
     def place(kind, named):
         """Copy what a decoder names; returns its name in the folder."""
-        origins = results, started_in(results, hparams["output_folder"]), Path()
-        source = next((path for at in origins if (path := at / named).exists()), None)
+        source = find(named)
         if source is None:
             raise UserError(f"{results}: {kind} {named} does not exist any more")
         if str(source) not in placed:
@@ -155,14 +158,18 @@ def build(results: Path, name: str, report: dict[str, Any], trust: bool = False)
             placed[str(source)] = stem if not count else f"{count + 1}-{stem}"
             if kind == "lm":
                 _copy_model(source, folder / placed[str(source)], language_model_settings)
-                if (source / REPORT).is_file():
-                    commands.append(public_command(json.loads(read_text(source / REPORT))["command"]))
+                note(source)
             else:
                 shutil.copyfile(source, folder / placed[str(source)])
         return placed[str(source)]
 
+    start = hparams.get("warm_start")
+    if isinstance(start, str) and (source := find(start)) is not None:
+        note(source if source.is_dir() else source.parent)
     search = _search(hparams["task"].decoders, report["results"])
     _copy_model(results, folder, published_settings, place, search)
+    recipe = results / RECIPE
+    write_whole(folder / RECIPE, published_recipe(read_text(recipe), recipe))
     own = [key for key in report["fingerprint"] if key.endswith(".arpa")]
     plots = [path.name for path in results.glob("w*_vs_*.png")]
     for file in (*own, *plots, MEDIAN_PATHS, RESULT):
@@ -174,6 +181,7 @@ def build(results: Path, name: str, report: dict[str, Any], trust: bool = False)
     write_whole(folder / REPORT, json.dumps(public, indent=1, ensure_ascii=False))
     write_whole(folder / "README.md", model_card(name, folder, public, hparams, search, commands))
     _check_no_paths(folder, (results, Path.cwd(), Path.home()))
+    read_recipe(folder / RECIPE, trust)
     return folder
 
 
@@ -205,57 +213,3 @@ def _check_no_paths(folder: Path, private: Iterable[Path]):
             text = read_text(path)
             if found := next((each for each in private if f"{each}/" in text), None):
                 raise UserError(f"{path} names {found}, a path of this machine: it cannot be published")
-
-
-def choose_sample(results: Path, report: dict[str, Any]) -> Sample | None:
-    """The shortest test utterance whose audio is there and in which the run heard words.
-
-    Returns
-    -------
-    Sample or None
-        None if there is no such audio.
-    """
-    label = next(row["label"] for row in report["results"] if row["trained"])
-    heard = {}  # hypotheses by split, ID and decoder
-    for row in json.loads(read_text(results / "hypotheses.json")):
-        if row["label"] == label:
-            heard.setdefault((row["split"], row["id"]), {})[row["decoder"]] = row["hypothesis"]
-    splits = {split: results / f"manifests/{split}.csv" for split, _ in heard}
-    rows = {split: read_manifest(path) for split, path in splits.items() if path.is_file()}
-    found = [
-        Sample(uid, rows[split][uid], hypotheses)
-        for (split, uid), hypotheses in heard.items()
-        if split in rows
-        and not rows[split][uid]["unreadable"]
-        and Path(rows[split][uid]["wav"]).is_file()
-    ]
-    return min(found, key=lambda s: (not all(s.hypotheses.values()), s.row["duration"]), default=None)
-
-
-@torch.no_grad()
-def check(folder: Path, sample: Sample | None, trust: bool = False) -> None:
-    """Open a published folder and compare the transcripts of a sample, by every decoder.
-
-    Raises
-    ------
-    UserError
-        If the folder does not open or a transcript is not the run's.
-    """
-    model, tokenizer, hparams = open_results(folder, trust=trust)
-    if sample is None:
-        return
-    row, task = sample.row, hparams["task"]
-    signal = read_audio(row["wav"], model.sample_rate, row["start"], row["stop"], row["channel"])
-    depth = task.policy.at_inference(model.schedule, [len(signal) / model.sample_rate])
-    chunks = task.dynamic_chunks and task.dynamic_chunks(sb.Stage.TEST)
-    whole = torch.ones(1)
-    for name, hypothesis in sample.hypotheses.items():
-        decoder = task.decoders[name]
-        options = {"request": decoder.request, "dynchunktrain_config": chunks}
-        outputs = model(signal[None], whole, depth=depth, **options)
-        decode = build_decoder(decoder, model, tokenizer, hparams, folder, trust)
-        text = " ".join(hparams["corpus"].units(tokenizer.decode(decode(outputs)[0])))
-        if text != hypothesis:
-            raise UserError(
-                f"{folder}: {name} transcribes {sample.uid} as {text!r}, and the run as {hypothesis!r}"
-            )

@@ -161,7 +161,7 @@ def recordings(
         What cannot be read is a recording with an error.
     """
     about = sample_rate, durations
-    if hasattr(audio, "__array__"):
+    if getattr(audio, "__array__", None):  # of NumPy or PyTorch
         return [Recording(Transcript("audio"), _checked(np.asarray(audio)), *about)]
     audio, label = getattr(audio, "audio", audio), getattr(audio, "label", str(audio))  # of a Source
     try:

@@ -11,6 +11,7 @@ from speechbrain_recursive.merging import dump, leaves, merge_trees, parse, tag
 
 KEPT = ("seed", "sample_rate", "n_tokens", "corpus", "model", "decoders", "dev_decoder", "task")
 KEPT_OF_LM = ("seed", "n_tokens", "model")
+OWN = ("data_folder", "warm_start", "ngram", "lm", "wandb_project")  # what a recipe loses
 TRAINING = {  # what objects that are kept take for training alone
     "corpus": (
         *("train_splits", "dev_splits", "test_splits"),
@@ -105,6 +106,50 @@ def language_model_settings(text: str, path: str | Path, n_tokens: int) -> str:
     kept = _kept(parse(text, path), KEPT_OF_LM, n_tokens)
     _check_paths(kept, path)
     return dump(kept)
+
+
+def published_recipe(text: str, path: str | Path) -> str:
+    """Derive the recipe of a published model, which fine-tuning builds on.
+
+    It names no corpus, no model that the run started from, no n-gram, no language model and no project
+    of Weights & Biases. Other paths of this machine become ``/path/to/NAME``, such as a teacher's.
+
+    Arguments
+    ---------
+    text : str
+        A run's ``recipe.yaml``.
+    path : str or pathlib.Path
+        What error messages call it.
+
+    Returns
+    -------
+    str
+        YAML whose references are not resolved.
+
+    Example
+    -------
+    >>> print(published_recipe("lm: a/lm\\nlr: 0.1\\nteacher: /home/me/kd", "recipe.yaml"), end="")
+    lm:
+    lr: 0.1
+    teacher: /path/to/kd
+    """
+    tree = parse(text, path)
+    for key in OWN:
+        if key in tree:
+            tree[key] = None
+    _replace_paths(tree)
+    return dump(tree)
+
+
+def _replace_paths(node):
+    """Put ``/path/to/NAME`` in the place of absolute paths."""
+    for key, child in [*(node.items() if isinstance(node, Mapping) else enumerate(node))]:
+        if isinstance(child, Mapping | list):
+            _replace_paths(child)
+        elif isinstance(child, str) and os.path.isabs(child):
+            node[key] = f"/path/to/{Path(child).name}"
+        elif tag(child) is not None and os.path.isabs(str(child.value)):
+            child.value = f"/path/to/{Path(child.value).name}"
 
 
 def _kept(tree, names, n_tokens):

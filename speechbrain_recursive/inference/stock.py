@@ -19,8 +19,8 @@ from speechbrain.utils.fetching import FetchSource
 from speechbrain_recursive.data.tokenizers import load_tokenizer
 from speechbrain_recursive.decoding import greedy as ctc
 from speechbrain_recursive.decoding.decoder import Decoder
+from speechbrain_recursive.hub import fetch
 from speechbrain_recursive.inference.decoders import build_decoder
-from speechbrain_recursive.inference.hub import fetch
 from speechbrain_recursive.nn.model import ASRModel
 from speechbrain_recursive.nn.request import Outputs
 from speechbrain_recursive.weights import load_weights, weights_in
@@ -111,7 +111,7 @@ class Opener:
         self.savedir = path
 
     def collect_files(self, default_source: Any, local_strategy: Any = None, fetch_config: Any = None):
-        """Fetch the folder; see :func:`~speechbrain_recursive.inference.hub.fetch`."""
+        """Fetch the folder; see :func:`~speechbrain_recursive.hub.fetch`."""
         source = default_source.path if isinstance(default_source, FetchSource) else default_source
         savedir = self.savedir and Path(self.savedir) / "model"
         self.folder = fetch(source, fetch_config and fetch_config.revision, savedir)

@@ -11,8 +11,8 @@ from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_recursive.decoding.greedy import greedy
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hub import fetch
 from speechbrain_recursive.inference.decoders import best_decoder
-from speechbrain_recursive.inference.hub import fetch
 from speechbrain_recursive.inference.recognizer import Recognizer
 from speechbrain_recursive.inference.recording import Transcript, recordings
 from speechbrain_recursive.inference.results import open_results

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from speechbrain_recursive.inference.hub import fetch
+from speechbrain_recursive.hub import fetch
 from speechbrain_recursive.inference.recognizer import Recognizer
 from speechbrain_recursive.inference.results import open_results
 from speechbrain_recursive.inference.transcriber import Transcriber
@@ -63,7 +63,7 @@ class RecursiveASR(Recognizer, Transcriber):
             Whether the folder's YAML may name any code; see
             :func:`~speechbrain_recursive.hparams.load_trained`.
         revision : str, optional
-            Commit, tag or branch on the Hub; see :func:`~speechbrain_recursive.inference.hub.fetch`.
+            Commit, tag or branch on the Hub; see :func:`~speechbrain_recursive.hub.fetch`.
 
         Raises
         ------

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from speechbrain_recursive.errors import UserError
+from speechbrain_recursive.hub import fetch
 from speechbrain_recursive.nn.layer_maps import LayerMap
 from speechbrain_recursive.weights import load_weights, read_weights, weights_in
 
@@ -40,16 +42,21 @@ class WarmStart:
     Arguments
     ---------
     path : str or pathlib.Path
-        A results folder or a file of weights.
+        A results folder, a file of weights, or a model on the Hub; see
+        :func:`~speechbrain_recursive.hub.fetch`.
     layers : callable, optional
         A map of :mod:`speechbrain_recursive.nn.layer_maps`. By default the checkpoint must be of exactly
         this model or a stock one of SpeechBrain's; see :func:`warm_start`.
     """
 
     def __init__(self, path: str | Path, layers: Callable[[int, int], LayerMap] | None = None):
-        path = Path(path)
-        self.path = path if path.is_file() or path.suffix == ".ckpt" else weights_in(path)
-        self.layers = layers
+        self.source, self.layers = path, layers
+
+    @cached_property
+    def path(self) -> Path:
+        """The file of weights, fetched if it is on the Hub."""
+        path = fetch(self.source)
+        return path if path.is_file() or path.suffix == ".ckpt" else weights_in(path)
 
     def __call__(
         self, model: nn.Module, pieces: Sequence[str] = (), reset: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_recursive.errors import UserError, one_line
 from speechbrain_recursive.hparams import merge
+from speechbrain_recursive.hub import pin
 from speechbrain_recursive.nn.device import check_device
 from speechbrain_recursive.overrides import Overrides, parse_overrides
 
@@ -39,7 +40,8 @@ def parse_command_line(argv: list[str]) -> tuple[str, RunOptions, Overrides]:
     RunOptions
         SpeechBrain's run options.
     dict
-        What to override in the YAML file. It includes the run options that are keys of the file.
+        What to override in the YAML file. It includes the run options that are keys of the file, and the
+        commit of a ``warm_start`` on the Hub.
 
     Raises
     ------
@@ -64,7 +66,10 @@ def parse_command_line(argv: list[str]) -> tuple[str, RunOptions, Overrides]:
             "--compile_module_keys does nothing without --compile; try --compile_layers True"
         )
     overrides = parse_overrides(words)
-    overrides |= {key: run_opts[key] for key in sorted(given & merge(hparams_file, overrides).keys())}
+    tree = merge(hparams_file, overrides)
+    overrides |= {key: run_opts[key] for key in sorted(given & tree.keys())}
+    if isinstance(start := tree.get("warm_start"), str):
+        overrides |= {"warm_start": pin(start)}
     check_device(run_opts["device"])
     if not torch.cuda.is_available() and "distributed_backend" not in given:
         gloo = {"distributed_backend": "gloo", "overridden_args": given | {"distributed_backend"}}

@@ -129,6 +129,15 @@ def test_a_bad_line_is_refused_by_file_and_line(prepare, data, tmp_path, line, s
     assert not [*(tmp_path / "save").glob("*.csv")]
 
 
+def test_letters_of_another_case(prepare):
+    lines = ["a,1,audio/a.wav,one Two"]
+    with pytest.raises(UserError, match=r"line 2 has e n o w, .*, or .* form with --normalize upper$"):
+        prepare(lines, tokenizer=LETTERS)
+    assert prepare(lines, tokenizer=LETTERS, normalize="upper")
+    with pytest.raises(UserError, match=r"all letters: [^,]*$"):
+        prepare(["a,1,audio/a.wav,onè"], tokenizer=LETTERS)
+
+
 @pytest.mark.parametrize(
     ("segment", "said"),
     [

@@ -23,10 +23,16 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.url, self.token = f"http://127.0.0.1:{self.server_port}", TOKEN
         self.lock, self.requests, self.received = Lock(), [], []
         self.blobs, self.repos = {}, {}
         self.broken, self.held, self.holding = 0, None, Event()
+        self.closed = False
+
+    def server_close(self):
+        """Answer no more, not even on connections that are open."""
+        self.closed = True
+        super().server_close()
 
     def commit(self, name, files):
         """Make a commit of all files (path to SHA-256); returns its ID."""
@@ -57,6 +63,9 @@ class Handler(BaseHTTPRequestHandler):
         """Print nothing."""
 
     def answer(self):
+        if self.server.closed:
+            self.close_connection = True
+            return None
         path = unquote(urlsplit(self.path).path)
         with self.server.lock:
             self.server.requests.append(f"{self.command} {path}")

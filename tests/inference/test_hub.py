@@ -6,13 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import constants
 
 from speechbrain_recursive.errors import UserError
-from speechbrain_recursive.inference.hub import check_name, fetch, upload
+from speechbrain_recursive.hub import fetch, pin
+from speechbrain_recursive.inference.hub import check_name, upload
 
 SPEC = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
 hub_server = importlib.util.module_from_spec(SPEC)
@@ -20,27 +19,11 @@ SPEC.loader.exec_module(hub_server)
 NAME = "me/my-model"
 UPLOAD = """
 import sys
-from speechbrain_recursive.inference.hub import fetch, upload
+from speechbrain_recursive.hub import fetch
+from speechbrain_recursive.inference.hub import upload
 folder, name = sys.argv[1:]
 print(fetch(name, upload(folder, name)))
 """
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A server in the place of the Hub, and a token for it.
-
-    HF_ENDPOINT and HF_HUB_DISABLE_XET are read when the package is imported, which it already is.
-    """
-    with hub_server.hub() as server:
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache/hub"))
-        monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
-        yield server
 
 
 @pytest.fixture
@@ -88,6 +71,9 @@ def test_round_trip(hub, folder, caplog):
     assert (pinned / "hyperparams.yaml").read_text() == "a: 1\n"
     assert (pinned / "lm/model.safetensors").is_file()
     assert fetch(NAME, second) == fetch(NAME)
+    assert fetch(f"{NAME}@{first}") == pinned
+    assert pin(NAME) == pin(f"{NAME}@main") == f"{NAME}@{second}"
+    assert pin(f"{NAME}@{first}") == f"{NAME}@{first}"
 
 
 def test_a_commit_that_was_fetched_needs_no_network(hub, folder, tmp_path):
@@ -168,11 +154,13 @@ def test_what_is_not_there(hub, folder, monkeypatch):
     assert "no such model on the Hub" in refused(fetch, NAME)
     upload(folder, NAME)
     assert refused(fetch, NAME, "v2") == "me/my-model has no revision v2"
+    assert refused(pin, f"{NAME}@v2") == "me/my-model has no revision v2"
     assert "--revision v2: " in refused(fetch, folder, "v2")
+    assert refused(fetch, f"{NAME}@v1", "v2").endswith("names a revision already")
     assert fetch("results/mini/1234") == Path("results/mini/1234")  # for the error of what opens it
     hub.shutdown()
     hub.server_close()
-    assert "was not reached" in refused(fetch, NAME)
+    assert refused(fetch, NAME).startswith(f"there is no folder {NAME}, and {hub.url} was not reached")
 
 
 @pytest.mark.parametrize("name", ["model", "a/b/c", "me/my model", "me/..", "me/--x", "/abs", ""])

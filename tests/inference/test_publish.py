@@ -1,8 +1,8 @@
 """The folder of a published model: what is in it, what is refused, and what arrives on the Hub."""
 
-import importlib.util
 import io
 import json
+import re
 import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from speechbrain_recursive.__main__ import main
 from speechbrain_recursive.data.fingerprint import fingerprint
 from speechbrain_recursive.data.librispeech import LibriSpeech
+from speechbrain_recursive.data.own_data import OwnData
+from speechbrain_recursive.hub import fetch
 from speechbrain_recursive.inference import publish as module
 from speechbrain_recursive.inference.card import model_card, public_command
-from speechbrain_recursive.inference.hub import fetch
 from speechbrain_recursive.inference.results import open_results
+from speechbrain_recursive.inference.settings import published_recipe
 from speechbrain_recursive.inference.transcribe import RecursiveASR
+from speechbrain_recursive.merging import parse
 
-SPEC = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
-hub_server = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(hub_server)
 NAME = "me/my-model"
 
 
@@ -90,6 +90,7 @@ def test_a_dry_run_says_what_would_be_uploaded(dry_run):
         "hyperparams.yaml",
         "model.safetensors",
         "ngram4.arpa",
+        "recipe.yaml",
         "report.json",
         "tokenizer.json",
         "training.png",
@@ -164,6 +165,16 @@ def test_a_card_of_synthetic_speech_says_so(dry_run):
     assert "datasets" not in yaml.safe_load(card.split("---")[1])
 
 
+def test_a_card_of_a_fine_tuned_model_names_its_base(dry_run):
+    report = json.loads((dry_run[0] / "report.json").read_text())
+    hparams = {"corpus": OwnData(language="de"), "sample_rate": 8000, "warm_start": "you/base@v2"}
+    card = model_card(NAME, dry_run[0], report, hparams, None)
+    about = yaml.safe_load(card.split("---")[1])
+    assert about["base_model"] == "you/base"
+    assert about["language"] == "de"
+    assert "It started from [you/base](https://huggingface.co/you/base), revision v2." in card
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -220,6 +231,27 @@ def test_a_path_of_the_machine(results, refused):
     )
 
 
+def test_what_a_recipe_loses(trained):
+    text = (trained / "recipe.yaml").read_text()
+    private = {"warm_start": "/here/base", "ngram": "/a.arpa", "lm": "a/lm", "wandb_project": "ours"}
+    places = {"teacher": "/here/teacher", "mine": "!ref /here/<seed>", "others": "[/here/a.csv, b.csv]"}
+    for key, value in (private | places).items():
+        text = re.sub(rf"^{key}:$", "", text, flags=re.MULTILINE) + f"{key}: {value}\n"
+    tree = parse(published_recipe(text, "recipe.yaml"), "recipe.yaml")
+    assert [tree[key] for key in (*private, "data_folder")] == [None] * 5
+    assert tree["teacher"] == "/path/to/teacher"
+    assert tree["mine"].value == "/path/to/<seed>"
+    assert tree["others"] == ["/path/to/a.csv", "b.csv"]
+    assert tree["tokenizer"]["characters"].value == "<characters>"
+
+
+def test_a_recipe_that_no_one_may_open(results, refused):
+    with (results / "recipe.yaml").open("a") as file:
+        file.write("more: !apply:os.getcwd []\n")
+    evaluate_again(results)
+    assert "!apply:os.getcwd is not among what a folder may name" in refused(results)
+
+
 def test_a_language_model_is_no_asr_model(lm, refused):
     assert "TransformerLM, not ASRModel" in refused(lm)
 
@@ -261,38 +293,29 @@ def test_language_model_and_ngram_have_names_in_the_folder(results, lm, librispe
         assert transcribe(moved, row["decoder"], audio[row["id"]]) == row["hypothesis"]
 
 
-def test_the_round_trip(results, capsys, monkeypatch, tmp_path):
+def test_the_round_trip(results, hub, capsys, monkeypatch):
     calls = []
     monkeypatch.setattr(
         module, "check", lambda folder, sample, trust: calls.append((folder.name, sample.uid))
     )
-    with hub_server.hub() as hub:
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache/hub"))
-        monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
-        assert main(["publish", str(results), NAME, "--private"]) == 0
-        out, error = capsys.readouterr()
-        revision = hub.repos[NAME]["main"]
-        assert out.splitlines()[-1] == f"uploaded to {NAME}, revision {revision}, and read back"
-        assert hub.repos[NAME]["private"]
-        fetched = fetch(NAME, revision)
-        assert Path(RecursiveASR.from_hparams(NAME, revision=revision).folder) == fetched
-        assert (fetched / "README.md").read_text() == (results / "published/README.md").read_text()
-        assert [name for name, _ in calls] == ["published", ".read_back"]
-        assert not (results / ".read_back").exists()
-        assert hub_server.TOKEN not in out + error
-        assert not any(
-            hub_server.TOKEN.encode() in path.read_bytes()
-            for path in results.rglob("*")
-            if path.is_file()
-        )
-        real = hub.commit
-        monkeypatch.setattr(
-            hub, "commit", lambda name, files: real(name, {**files, "tokenizer.json": hub.store(b"")})
-        )
-        edit(results / "report.json", lambda report: report.update(seed=2))
-        assert main(["publish", str(results), NAME]) == 1
-        assert "tokenizer.json is not what was uploaded" in capsys.readouterr().err
+    assert main(["publish", str(results), NAME, "--private"]) == 0
+    out, error = capsys.readouterr()
+    revision = hub.repos[NAME]["main"]
+    assert out.splitlines()[-1] == f"uploaded to {NAME}, revision {revision}, and read back"
+    assert hub.repos[NAME]["private"]
+    fetched = fetch(NAME, revision)
+    assert Path(RecursiveASR.from_hparams(NAME, revision=revision).folder) == fetched
+    assert (fetched / "README.md").read_text() == (results / "published/README.md").read_text()
+    assert [name for name, _ in calls] == ["published", ".read_back"]
+    assert not (results / ".read_back").exists()
+    assert hub.token not in out + error
+    assert not any(
+        hub.token.encode() in path.read_bytes() for path in results.rglob("*") if path.is_file()
+    )
+    real = hub.commit
+    monkeypatch.setattr(
+        hub, "commit", lambda name, files: real(name, {**files, "tokenizer.json": hub.store(b"")})
+    )
+    edit(results / "report.json", lambda report: report.update(seed=2))
+    assert main(["publish", str(results), NAME]) == 1
+    assert "tokenizer.json is not what was uploaded" in capsys.readouterr().err

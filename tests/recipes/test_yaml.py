@@ -25,18 +25,6 @@ OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be
 METRIC = {"AISHELL-1": "cer"}
 TEST_SPLIT = {"LibriSpeech": "test-clean", "AISHELL-1": "test", "CommonVoice-fr": "test"}
 TEST_SPLIT |= {"Switchboard": "hub5e_00", "Manifest": "test"}
-PUBLISHED = {  # a mini of each kind of model
-    "LibriSpeech/mini",
-    "LibriSpeech/depth_mini_length",
-    "LibriSpeech/larm_mini",
-    "LibriSpeech/bicycle_mini_2_2",
-    "LibriSpeech/bicycle_mini_zero_token",
-    "LibriSpeech/bicycle_mini_relaxed",
-    "LibriSpeech/foldable_hubert_mini",
-    "LibriSpeech/cif_mini",
-    "AISHELL-1/mini",
-    "Switchboard/foldable_mini",
-}
 
 
 def named(path):
@@ -107,7 +95,7 @@ def test_it_trains_and_reports(path, corpora, run_recipe, small, peers, check_pu
     if "eval_loops" in tree:
         subsets = {"Switchboard": ["hub5e_00_ch", "hub5e_00_swb"]}.get(recipe, [])
         check_report(tmp_path, [split, *subsets], METRIC.get(recipe, "wer"), list(tree["decoders"]))
-        if named(path) in PUBLISHED:
+        if "mini" in path.stem or recipe == "Manifest":
             heard = check_published(tmp_path)
             assert any(any(texts.values()) for texts in heard.values())
     else:
@@ -168,10 +156,6 @@ def layers(path):
     bases = [bases] if isinstance(bases, str) else bases
     files = [base for base in bases if isinstance(base, str)]  # not a model that a key names
     return 1 + max((layers((path.parent / base).resolve()) for base in files), default=0)
-
-
-def test_what_is_published_is_there():
-    assert {named(path) for path in YAMLS} >= PUBLISHED
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=named)
