@@ -12,6 +12,7 @@ from speechbrain_recursive.cli import (
     compare,
     describe,
     publish,
+    serve,
     table,
     transcribe,
 )
@@ -43,7 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _Parser(prog="speechbrain-recursive", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (describe, transcribe, compare, table, analyze, calibrate, cache_teacher, publish):
+    for command in (
+        describe,
+        transcribe,
+        compare,
+        table,
+        analyze,
+        calibrate,
+        cache_teacher,
+        publish,
+        serve,
+    ):
         command.add(commands)
     parser.set_defaults(takes_overrides=False)
     arguments, rest = parser.parse_known_args(argv)

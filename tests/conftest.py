@@ -154,6 +154,21 @@ def trained(mini, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def talkative(trained, tmp_path_factory):
+    """The results folder with random weights in place of two steps' ones, which only say blanks."""
+    folder = tmp_path_factory.mktemp("talkative")
+    for name in ("hyperparams.yaml", "tokenizer.json"):
+        (folder / name).write_bytes((trained / name).read_bytes())
+    torch.manual_seed(3)
+    weights = torch.load(trained / "model.ckpt")
+    torch.save(
+        {k: v + torch.randn_like(v) if v.dim() > 1 else v for k, v in weights.items()},
+        folder / "model.ckpt",
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def lm(librispeech, run_recipe, tmp_path_factory):
     """The results folder of a language model of two steps, with the tokens of ``trained``."""
     folder = tmp_path_factory.mktemp("lm")

@@ -29,21 +29,6 @@ def transcribe(capsys):
 
 
 @pytest.fixture(scope="module")
-def talkative(trained, tmp_path_factory):
-    """The results folder with random weights in place of two steps' ones, which only say blanks."""
-    folder = tmp_path_factory.mktemp("talkative")
-    for name in ("hyperparams.yaml", "tokenizer.json"):
-        (folder / name).write_bytes((trained / name).read_bytes())
-    torch.manual_seed(3)
-    weights = torch.load(trained / "model.ckpt")
-    torch.save(
-        {k: v + torch.randn_like(v) if v.dim() > 1 else v for k, v in weights.items()},
-        folder / "model.ckpt",
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
 def speech(librispeech):
     return sorted(librispeech.glob("LibriSpeech/test-clean/*/*/*.flac"))
 
