@@ -151,4 +151,5 @@ def _read(audio, file, channel):
 
 def _unreadable(audio, error):
     name = audio if isinstance(audio, str | Path) else "-"
-    return UserError(f"{name} cannot be read as audio: {error}")
+    reason = getattr(error, "error_string", error)  # libsndfile's, without the name of a file object
+    return UserError(f"{name} cannot be read as audio: {reason}")
