@@ -69,4 +69,6 @@ def _run(arguments: Namespace, _: list[str]) -> None:
             arguments.upload_seconds,
         )
         service = Service(asr, arguments.name, limits, arguments.batch_seconds, arguments.max_depth)
+        host, port = server.getsockname()[:2]
+        print(f"{service.name}: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
         run(create_app(service, hosts, key), server)

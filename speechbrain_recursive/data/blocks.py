@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file
 
 BLOCK = 10  # seconds
+KERNELS = 2**24  # coefficients of a resampling filter
 CANCELLED = 0.01  # share of the channels' power below which their average has lost the speech
 
 Audio = str | Path | io.IOBase
@@ -52,42 +53,70 @@ def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -
     400000
     """
     with _open(audio) as file:
-        signals = (torch.from_numpy(each).mean(dim=1) for each in _read(audio, file, channel))
-        yield from resampled(signals, file.samplerate, sample_rate)
+        try:
+            resampler = Resampler(file.samplerate, sample_rate)
+        except UserError as error:
+            raise _unreadable(audio, error) from None
+        for samples in _read(audio, file, channel):
+            if len(found := resampler.feed(torch.from_numpy(samples).mean(dim=1))):
+                yield found
+        if len(found := resampler.finish()):
+            yield found
 
 
-def resampled(signals: Iterable[torch.Tensor], old: int, new: int) -> Iterator[torch.Tensor]:
-    """Resample a signal that comes in blocks, with the result of ``torchaudio`` for the whole.
+class Resampler:
+    """Resamples a signal that is fed in blocks, with the result of ``torchaudio`` for the whole.
 
     Arguments
     ---------
-    signals : iterable of torch.Tensor
-        Each [time].
     old, new : int
         Sample rates.
 
-    Yields
+    Raises
     ------
-    torch.Tensor
-        Shape [time].
+    UserError
+        If the rates have so little in common that the filters would take gigabytes.
+
+    Example
+    -------
+    >>> resampler = Resampler(8000, 16000)
+    >>> [len(resampler.feed(torch.rand(800))), len(resampler.finish())]
+    [1584, 16]
     """
-    if old == new:
-        yield from signals
-        return
-    common = math.gcd(old, new)
-    old, new = old // common, new // common
-    width = 6 * old / (0.99 * min(old, new))  # half of torchaudio's kernel, in samples
-    reach = (math.ceil(width / old) + 1) * old
-    held, done = torch.zeros(0), 0
-    for signal in signals:
-        held = torch.cat([held, signal])
-        ready = (len(held) - reach) // old * old
-        if ready > done:
-            yield torchaudio.functional.resample(held, old, new)[done // old * new : ready // old * new]
-            begin = max(0, ready - reach)
-            held, done = held[begin:].clone(), ready - begin
-    if len(held):
-        yield torchaudio.functional.resample(held, old, new)[done // old * new :]
+
+    def __init__(self, old: int, new: int):
+        common = math.gcd(old, new)
+        self._old, self._new = old // common, new // common
+        width = 6 * self._old / (0.99 * min(self._old, self._new))  # half of torchaudio's kernel
+        if self._new * (self._old + 2 * width) > KERNELS:
+            raise UserError(
+                f"{old} Hz cannot be resampled to {new} Hz: convert it to a usual rate first"
+            )
+        self._reach = (math.ceil(width / self._old) + 1) * self._old
+        self._held, self._done = torch.zeros(0), 0
+
+    def feed(self, signal: torch.Tensor) -> torch.Tensor:
+        """Take a block [time]; returns what of the result [time] no later block changes."""
+        if self._old == self._new:
+            return signal
+        self._held = torch.cat([self._held, signal])
+        ready = (len(self._held) - self._reach) // self._old * self._old
+        if ready <= self._done:
+            return torch.zeros(0)
+        found = self._resampled()[self._at(self._done) : self._at(ready)]
+        begin = max(0, ready - self._reach)
+        self._held, self._done = self._held[begin:].clone(), ready - begin
+        return found
+
+    def finish(self) -> torch.Tensor:
+        """The rest of the result [time]."""
+        return self._resampled()[self._at(self._done) :] if len(self._held) else self._held
+
+    def _resampled(self):
+        return torchaudio.functional.resample(self._held, self._old, self._new)
+
+    def _at(self, sample):
+        return sample // self._old * self._new
 
 
 def channels_of(audio: Audio, wanted: str | int) -> tuple[list[int | None], str | None]:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import FastAPI, File, Request, UploadFile
+from fastapi import FastAPI, File, Request, UploadFile, WebSocket
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -20,6 +20,7 @@ from speechbrain_recursive.serving.answers import respond
 from speechbrain_recursive.serving.gate import Gate
 from speechbrain_recursive.serving.limits import Refused, for_clients
 from speechbrain_recursive.serving.service import Service
+from speechbrain_recursive.serving.stream import stream
 
 PAGE = Path(__file__).with_name("page")
 GONE = 499  # a client that left does not read the status; logs show it
@@ -120,6 +121,10 @@ def create_app(
             return Response(status_code=GONE)
         granularities = form.granularities or ["segment"]
         return respond(service, answer, form.response_format, granularities, form.language)
+
+    @app.websocket("/v1/audio/stream")
+    async def live(socket: WebSocket) -> None:
+        await stream(socket, service)
 
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app

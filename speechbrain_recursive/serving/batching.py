@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import soundfile
@@ -44,7 +45,7 @@ class _Job:
     """A recording on its way, with the window that is its next, or None at its end."""
 
     def __init__(self, recording: Recording, ask: Ask, max_seconds: float, sample_rate: int):
-        self.recording, self.ask = recording, ask
+        self.recording, self.ask, self.gone = recording, ask, False
         self.decoder, self.seconds, self.error = None, 0.0, None
         self._windows, self._rate, self._most = recording.windows(), sample_rate, max_seconds
         self._read()
@@ -91,6 +92,11 @@ class Batcher:
         self._jobs, self._busy = {}, {}  # from a job to the future of its end, in the order of turns
         self._turn = self._work = None
 
+    @property
+    def count(self) -> int:
+        """Recordings that wait or are transcribed."""
+        return len(self._jobs)
+
     async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run a function in the thread of the model."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
@@ -133,7 +139,7 @@ class Batcher:
 
     def _open(self, audio, ask):
         with suppress(soundfile.SoundFileError):  # what is wrong is said when it is read
-            if not isinstance(audio, str):
+            if not isinstance(audio, str | Path):
                 audio.seek(0)
             check_duration(soundfile.info(audio).duration, self.max_seconds)
         rate = self.asr.model.sample_rate
@@ -148,6 +154,7 @@ class Batcher:
             await self._jobs[job]
         finally:
             self._jobs.pop(job)
+            job.gone = True
             if job in self._busy:  # it was cancelled, and the thread may be reading its file
                 await asyncio.wait([self._turn])
 
@@ -171,7 +178,7 @@ class Batcher:
 
     def _take_turn(self, jobs: Sequence[_Job]) -> list[_Job]:
         """Fill a batch with windows of jobs that are asked for alike and run it; returns those in it."""
-        batch, longest, turns = [], 0, deque(jobs)
+        batch, longest, turns = [], 0, deque(job for job in jobs if not job.gone)
         while turns:
             job = turns.popleft()
             longest = max(longest, len(job.next.signal))
@@ -180,14 +187,18 @@ class Batcher:
             batch.append((job, job.take()))
             if job.next is not None:
                 turns.append(job)
-        self._run(batch)
+        if batch:
+            self._run(batch)
         return list(dict.fromkeys(job for job, _ in batch))
 
     def _run(self, batch):
         ask = batch[0][0].ask
         signals = [window.signal for _, window in batch if window.signal.any()]
         self.asr.decoder = ask.decoder or self._decoder
-        decoder, _ = self.asr.decoder_at(ask.loops, ask.depth)  # built at its first use
+        try:
+            decoder, _ = self.asr.decoder_at(ask.loops, ask.depth)  # built at its first use
+        except UserError as error:  # a file of the model: not the mistake of who asks
+            raise RuntimeError(str(error)) from error
         start = time.perf_counter()
         found = [*self.asr.transcribe(signals, ask.loops, ask.depth, math.inf)] if signals else []
         each = (time.perf_counter() - start) / max(1, sum(map(len, signals)))
@@ -207,4 +218,4 @@ def check_duration(seconds: float, most: float) -> None:
         If it has more than so many seconds.
     """
     if seconds > most:
-        raise UserError(f"- is longer than {most:g} s, which is the limit of this server")
+        raise UserError(f"the audio is longer than {most:g} s, the limit of this server")

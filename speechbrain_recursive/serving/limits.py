@@ -48,11 +48,14 @@ class Refused(HTTPException):
         super().__init__(status, message, headers)
         self.code, self.param = code, param
 
-    def response(self) -> JSONResponse:
-        """The response, whose body is ``{"error": {"message", "type", "param", "code"}}``."""
+    def body(self) -> dict[str, str | None]:
+        """``message``, ``type``, ``param`` and ``code``."""
         kind = "invalid_request_error" if self.status_code < 500 else "server_error"
-        body = {"message": self.detail, "type": kind, "param": self.param, "code": self.code}
-        return JSONResponse({"error": body}, self.status_code, self.headers)
+        return {"message": self.detail, "type": kind, "param": self.param, "code": self.code}
+
+    def response(self) -> JSONResponse:
+        """The response, whose ``error`` is the :meth:`body`."""
+        return JSONResponse({"error": self.body()}, self.status_code, self.headers)
 
 
 def for_clients(error: Exception) -> str:

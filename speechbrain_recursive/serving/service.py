@@ -39,9 +39,8 @@ class Service:
         Limit on the padded duration of a batch, in seconds.
     max_depth : int, optional
         Greatest logical depth that is computed; by default that of twice the trained loops.
-    streaming : callable, optional
-        Called for each stream with ``loops`` and ``depth``; returns an object with ``feed`` and
-        ``finish``.
+    streaming : StreamingASR, optional
+        The same model for live audio; None if it cannot stream.
 
     Raises
     ------
@@ -57,8 +56,9 @@ class Service:
         limits: Limits = Limits(),  # noqa: B008
         batch_seconds: float = 60.0,
         max_depth: int | None = None,
+        streaming: Any = None,
     ):
-        self.asr, self.limits = asr, limits
+        self.asr, self.limits, self.streaming = asr, limits, streaming
         self.name = name or "/".join(Path(asr.folder).resolve().parts[-2:])
         self.depths = Depths.of(asr.model.schedule, max_depth)
         self.decoders = [*asr.hparams["task"].decoders]
@@ -82,10 +82,11 @@ class Service:
             "trained": self.depths.trained,
             "decoders": self.decoders,
             "decoder": self.default,
-            "streaming": False,
+            "streaming": self.streaming is not None,
             "multiply_adds_per_second": self.trained_cost,
             "error_rates": self.error_rates,
             "limits": self.limits._asdict(),
+            "requests": self.batcher.count,
         }
 
     def ask(self, loops: int | None, depth: int | None, decoder: str | None) -> Ask:
