@@ -21,7 +21,7 @@ READMES = [REPOSITORY / "README.md", *RECIPES, REPOSITORY / "benchmarks/README.m
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 ANALYSES = ["bins", "boundaries", "cad", "paths", "pca", "probe", "similarity"]
 COMMANDS = ["describe", "transcribe", "calibrate", "cache-teacher", "compare", "table", "publish"]
-COMMANDS += [f"analyze {kind}" for kind in ANALYSES]
+COMMANDS += ["serve", *(f"analyze {kind}" for kind in ANALYSES)]
 NOT_OURS = re.compile(
     r"my_method\.py|(hyperparams|recipe)\.yaml|hparams/NAME\.yaml"
     r"|(tensorboard|manifests|save|published|lm|.*results/.*|LibriSpeech|data_aishell)/"

@@ -4,8 +4,9 @@ Each README has a copy of the repository, where its commands run in their order,
 what earlier ones wrote. The copy makes them small without changing them: each recipe's YAML builds on
 the full one and overrides its sizes, benchmarks have other defaults, pytest runs one file, pip does
 nothing, openslr.org is a folder, and nothing else is fetched. Only what stands for a path, a file or a
-number is replaced, and torchrun's four processes by two. Programs do not start from nothing: they are
-forks of a process that has imported PyTorch (``prestart.py``).
+number is replaced, and torchrun's four processes by two. A server runs beside the commands after it, and
+is told to stop at the end. Programs do not start from nothing: they are forks of a process that has
+imported PyTorch (``prestart.py``).
 """
 
 import gzip
@@ -20,6 +21,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import urllib.request
 from hashlib import md5
 from importlib.metadata import metadata
 from pathlib import Path
@@ -176,6 +178,14 @@ def free_port():
         return server.getsockname()[1]
 
 
+def is_healthy(port):
+    """Whether a server of this package answers."""
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/health").status == 200
+    except OSError:
+        return False
+
+
 @pytest.fixture
 def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switchboard, own_data):
     """``reader(command, home)`` types a command in a folder of the copy, after what it needs."""
@@ -191,7 +201,9 @@ def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switch
         r"\bFILE\b": "recipes/LibriSpeech/hparams/mini.yaml",
         r" N\b": " 1",
         "nproc_per_node=4": "nproc_per_node=2",
+        r"(?<=port )8000\b|(?<=127\.0\.0\.1:)8000\b": (port := str(free_port())),
     }
+    servers = []
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     environment |= {
         "ROWS": "2_2 relaxed",  # of bicycle_mini.sh
@@ -215,17 +227,26 @@ def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switch
         if "--download True" not in command:
             for corpus in (librispeech, aishell, common_voice, switchboard):
                 shutil.copytree(corpus, path / "corpus", dirs_exist_ok=True)
-        return subprocess.run(
-            ["bash", "-c", command],
-            cwd=home,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        words, options = ["bash", "-c", command], {"cwd": home, "env": environment, "text": True}
+        if "-recursive serve " in command:
+            output = (tmp_path / "server.log").open("w+")
+            started = subprocess.Popen(
+                words, **options, stdout=output, stderr=output, start_new_session=True
+            )
+            servers.append(started)
+            while started.poll() is None and not is_healthy(port):
+                time.sleep(0.1)
+            output.seek(0)
+            return subprocess.CompletedProcess(words, started.poll() or 0, "", output.read())
+        return subprocess.run(words, **options, capture_output=True, timeout=200, check=False)
 
-    return run
+    yield run
+    for server in servers:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+        end = time.monotonic() + 30
+        while is_healthy(port):
+            assert time.monotonic() < end, "SIGTERM does not end the server"
 
 
 def runs_it_needs(command, folder):
@@ -242,7 +263,7 @@ def runs_it_needs(command, folder):
 
 def failure(done):
     """What a failed command said, or an empty string."""
-    bad = done.returncode or "Traceback" in done.stderr
+    bad = done.returncode or "Traceback" in done.stderr or '{"error"' in done.stdout  # of a server
     return f"{done.stdout[-1000:]}{done.stderr[-3000:]}\nexit code {done.returncode}" if bad else ""
 
 
