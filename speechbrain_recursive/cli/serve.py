@@ -14,6 +14,13 @@ def add(commands: _SubParsersAction) -> None:
     serve.add_argument("model", metavar="MODEL", help="results folder of a finished run, or USER/NAME")
     serve.add_argument("--host", default="127.0.0.1", help="address (default: this machine alone)")
     serve.add_argument("--port", type=int, default=8000, help="default: 8000; 0 for a free one")
+    serve.add_argument(
+        "--allow_host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names by which a proxy on this machine calls the server",
+    )
     add_trust(serve)
     serve.add_argument("--revision", help="commit, tag or branch of a model on the Hub (default: main)")
     serve.add_argument("--name", help="what clients call the model (default: by its folder)")
@@ -50,10 +57,10 @@ def _run(arguments: Namespace, _: list[str]) -> None:
         ) from None
     from speechbrain_recursive.inference.transcribe import RecursiveASR
     from speechbrain_recursive.serving.limits import Limits
-    from speechbrain_recursive.serving.service import Service
+    from speechbrain_recursive.serving.service import Service, name_of
 
     key = api_key()
-    hosts = hosts_of(arguments.host, key)
+    hosts = hosts_of(arguments.host, key, arguments.allow_host)
     with listen(arguments.host, arguments.port) as server:
         asr = RecursiveASR.from_hparams(
             arguments.model,
@@ -68,7 +75,8 @@ def _run(arguments: Namespace, _: list[str]) -> None:
             arguments.max_concurrent,
             arguments.upload_seconds,
         )
-        service = Service(asr, arguments.name, limits, arguments.batch_seconds, arguments.max_depth)
+        name = arguments.name or name_of(arguments.model)
+        service = Service(asr, name, limits, arguments.batch_seconds, arguments.max_depth)
         host, port = server.getsockname()[:2]
         print(f"{service.name}: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
         run(create_app(service, hosts, key), server)

@@ -3,6 +3,9 @@
 import logging
 import os
 import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
@@ -69,10 +72,31 @@ def run(app: FastAPI, server: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[server])
 
 
-def hosts_of(host: str, key: str | None) -> tuple[str, ...] | None:
-    """The names by which a server may be called: those of this machine, if it listens only there."""
-    if host in LOOPBACK:
-        return LOOPBACK
+def hosts_of(host: str, key: str | None, more: Iterable[str] = ()) -> set[str] | None:
+    """The names by which a server may be called.
+
+    Arguments
+    ---------
+    host : str
+        Where it listens.
+    key : str or None
+        What clients have to know; without one, a server for other machines is warned of.
+    more : iterable of str
+        Names by which a proxy on this machine calls it.
+
+    Returns
+    -------
+    set of str or None
+        Of a server that listens on this machine alone; None for one that may be called anything.
+
+    Example
+    -------
+    >>> sorted(hosts_of("127.0.0.2", None, ["speech.example"]))
+    ['127.0.0.1', '127.0.0.2', '::1', 'localhost', 'speech.example']
+    """
+    with suppress(ValueError):
+        if host in LOOPBACK or ip_address(host).is_loopback:
+            return {*LOOPBACK, host, *more}
     if key is None:
         logger.warning("whoever reaches %s can use this server: set %s to ask for a key", host, KEY)
     return None

@@ -24,6 +24,18 @@ class Answer(NamedTuple):
     multiply_adds_per_second: int
 
 
+def name_of(source: str | Path) -> str:
+    """What clients call a model: USER/NAME on the Hub, or the last two names of a folder.
+
+    Example
+    -------
+    >>> name_of("me/my-model")
+    'me/my-model'
+    """
+    path = Path(source)
+    return "/".join(path.resolve().parts[-2:]) if path.exists() else str(source)
+
+
 class Service:
     """A model that answers concurrent requests.
 
@@ -31,8 +43,8 @@ class Service:
     ---------
     asr : RecursiveASR
         The model, which nothing else may run.
-    name : str, optional
-        What clients call the model; by default the last two names of its folder.
+    name : str
+        What clients call the model.
     limits : Limits
         What is taken from clients.
     batch_seconds : float
@@ -52,14 +64,14 @@ class Service:
     def __init__(
         self,
         asr: RecursiveASR,
-        name: str | None = None,
+        name: str,
         limits: Limits = Limits(),  # noqa: B008
         batch_seconds: float = 60.0,
         max_depth: int | None = None,
         streaming: Any = None,
     ):
         self.asr, self.limits, self.streaming = asr, limits, streaming
-        self.name = name or "/".join(Path(asr.folder).resolve().parts[-2:])
+        self.name = name
         self.depths = Depths.of(asr.model.schedule, max_depth)
         self.decoders = [*asr.hparams["task"].decoders]
         self.language = asr.hparams["corpus"].language

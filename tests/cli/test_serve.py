@@ -47,7 +47,7 @@ def test_mistakes_are_one_line(error_of, monkeypatch, tmp_path):
 
 def test_other_machines_are_let_in_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
-        assert hosts_of("127.0.0.1", None) == LOOPBACK
+        assert hosts_of("127.0.0.1", None) == set(LOOPBACK)
         assert hosts_of("0.0.0.0", "key") is None
         assert caplog.messages == []
         assert hosts_of("0.0.0.0", None) is None

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -98,24 +99,26 @@ def test_other_depths_have_their_turn(asr, speech, long):
     assert order == [speech[0], long]
 
 
-def test_who_is_cancelled_leaves_the_others_and_no_reader(asr, speech, long, batches):
-    batcher = Batcher(asr, batch_seconds=1)
-    file = io.BytesIO(long.read_bytes())
+def test_who_is_cancelled_leaves_the_others_and_no_reader(asr, speech, long, batches, monkeypatch):
+    batcher, run, release = Batcher(asr, batch_seconds=1), asr.transcribe, threading.Event()
+    monkeypatch.setattr(asr, "transcribe", lambda *a: [*run(*a), release.wait(20)][:-1])
 
-    async def run():
-        leaves = asyncio.create_task(batcher.transcribe(file, Ask(1)))
+    async def leave():
+        leaves = asyncio.create_task(batcher.transcribe(io.BytesIO(long.read_bytes()), Ask(1)))
         while not batches:
             await asyncio.sleep(0.001)
         stays = asyncio.create_task(batcher.transcribe(speech[0], Ask(1)))
         leaves.cancel()
+        await asyncio.sleep(0.05)
+        assert not leaves.done()  # the thread may still read the file
+        release.set()
         await asyncio.wait([leaves])
-        file.close()
         assert leaves.cancelled()
         return await stays
 
-    found = asyncio.run(run())
+    found = asyncio.run(leave())
     assert sum(map(len, batches)) < 10
-    (alone,) = asr.transcribe.alone([speech[0]], 1)
+    (alone,) = run.alone([speech[0]], 1)
     assert found.transcript.text == alone.text
 
 
