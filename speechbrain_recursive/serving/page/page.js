@@ -134,6 +134,7 @@ async function transcribe(recording, wanted, decoder, signal) {
   const response = await fetch("v1/audio/transcriptions", { method: "POST", body: form, headers, signal });
   const body = await response.json();
   if (response.ok) return body;
+  if (response.status === 401) throw new Error("this server asks for its key: type it at the top of the page");
   if (/cannot be read as audio/.test(body.error.message) && !recording.decoded) {
     try { // perhaps the browser can read it
       Object.assign(recording, { file: await decoded(recording.file, server.sample_rate), decoded: true });
@@ -227,13 +228,16 @@ function live(rate) {
   address.protocol = address.protocol.replace("http", "ws");
   const socket = new WebSocket(address, ["transcribe", ...(server.key ? [`key.${at("key").value}`] : [])]);
   const waiting = [];
+  let last = "";
   const closed = new Promise((resolve) => socket.addEventListener("close", resolve));
   socket.addEventListener("open", () => waiting.splice(0).forEach((data) => socket.send(data)));
   socket.addEventListener("message", ({ data }) => {
     const body = JSON.parse(data);
     if (body.type === "error") return fail(body.error.message);
     at("words").classList.remove("waiting");
-    show(at("words"), body.words, null, play);
+    const heard = JSON.stringify(body.words);
+    if (heard !== last) show(at("words"), body.words, null, play);
+    last = heard;
     at("status").textContent = body.type === "partial" ? "listening …" : "";
   });
   const send = (data) => {
