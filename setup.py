@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 SOURCE = HERE.joinpath("speechbrain_recursive/__init__.py").read_text()
 VERSION = re.search(r'^__version__ = "(.+)"$', SOURCE, re.MULTILINE)[1]
-SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18", "websockets>=13"]
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18", "websockets>=15"]
 
 setup(
     name="speechbrain-recursive",

@@ -38,7 +38,7 @@ def add(commands: _SubParsersAction) -> None:
         ("max_bytes", int, "N", 100_000_000, "limit on an upload"),
         ("max_seconds", float, "S", 3600.0, "limit on the duration of a recording"),
         ("max_concurrent", int, "N", 64, "limit on requests at a time, with those that wait"),
-        ("upload_seconds", float, "S", 60.0, "limit on the time that an upload takes"),
+        ("upload_seconds", float, "S", 120.0, "limit on the time that an upload takes"),
         ("batch_seconds", float, "S", 60.0, "limit on the padded duration of a batch"),
     )
     for name, kind, unit, default, what in limits:

@@ -89,8 +89,8 @@ class Batcher:
         self.asr, self.max_seconds = asr, max_seconds
         self._decoder, self._samples = asr.decoder, batch_seconds * asr.model.sample_rate
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._jobs, self._busy = {}, {}  # from a job to the future of its end, in the order of turns
-        self._turn = self._work = None
+        self._jobs = {}  # from a job to the future of its end, in the order of turns
+        self._busy, self._turn, self._work = [], None, None
 
     @property
     def count(self) -> int:
@@ -148,7 +148,7 @@ class Batcher:
 
     async def _wait(self, job):
         self._jobs[job] = asyncio.get_running_loop().create_future()
-        if self._work is None:
+        if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._turns())
         try:
             await self._jobs[job]
@@ -160,21 +160,20 @@ class Batcher:
 
     async def _turns(self):
         while waiting := [job for job, end in self._jobs.items() if not end.done()]:
-            self._busy = {job: None for job in waiting if job.ask == waiting[0].ask}
-            self._turn = asyncio.ensure_future(self.run(self._take_turn, [*self._busy]))
+            self._busy = [job for job in waiting if job.ask == waiting[0].ask]
+            self._turn = asyncio.ensure_future(self.run(self._take_turn, self._busy))
             try:
                 served = await self._turn
             except Exception as error:
-                served = [*self._busy]
+                served = self._busy
                 for job in served:
                     job.next, job.error = None, error
-            self._busy = {}
+            self._busy = []
             for job in served:
                 if job in self._jobs:
                     end = self._jobs[job] = self._jobs.pop(job)  # its next turn is behind the others'
                     if job.next is None and not end.done():
                         end.set_result(None)
-        self._work = None
 
     def _take_turn(self, jobs: Sequence[_Job]) -> list[_Job]:
         """Fill a batch with windows of jobs that are asked for alike and run it; returns those in it."""

@@ -17,7 +17,7 @@ class Limits(NamedTuple):
     bytes: int = 100_000_000
     seconds: float = 3600.0
     concurrent: int = 64
-    upload_seconds: float = 60.0
+    upload_seconds: float = 120.0
 
 
 class Refused(HTTPException):
