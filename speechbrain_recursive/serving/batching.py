@@ -19,6 +19,8 @@ from speechbrain_recursive.inference.recording import Recording, Transcript, rec
 from speechbrain_recursive.inference.transcribe import RecursiveASR
 from speechbrain_recursive.inference.windows import Window
 
+READERS = 2  # files that are opened at a time: some rates take memory to resample
+
 Result = TypeVar("Result")
 
 
@@ -89,6 +91,7 @@ class Batcher:
         self.asr, self.max_seconds = asr, max_seconds
         self._decoder, self._samples = asr.decoder, batch_seconds * asr.model.sample_rate
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._jobs = {}  # from a job to the future of its end, in the order of turns
         self._busy, self._turn, self._work = [], None, None
 
@@ -122,7 +125,8 @@ class Batcher:
             If it is no audio, is longer than ``max_seconds``, or holds nothing or NaN; or if the model
             cannot run so deep.
         """
-        opening = asyncio.ensure_future(asyncio.to_thread(self._open, audio, ask))
+        loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(self._readers, self._open, audio, ask)
         try:
             job = await asyncio.shield(opening)
         finally:
@@ -134,8 +138,9 @@ class Batcher:
         return Found(job.recording.finish(self.asr.separator), job.decoder, job.seconds)
 
     def close(self) -> None:
-        """End the thread after its turn."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the threads after what they are at."""
+        for pool in (self._thread, self._readers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _open(self, audio, ask):
         with suppress(soundfile.SoundFileError):  # what is wrong is said when it is read
