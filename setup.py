@@ -41,18 +41,12 @@ setup(
     extras_require={
         "ngram": ["flashlight-text>=0.0.7", "kenlm>=0.3"],  # C++ for what otherwise runs in NumPy
         "ssl": ["transformers>=4.57"],
-        "export": ["onnx", "onnxruntime"],
+        "export": ["onnx>=1.16", "onnxruntime>=1.18"],
         "serve": SERVE,
         "dev": [
-            "pytest>=8",
-            "pytest-xdist",
-            "ruff>=0.6",
-            "yamllint",
-            "pygtrie",
-            "transformers>=4.57",
-            *SERVE,
-            "openai>=1.60",
-            "httpx",
+            *("pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint", "pygtrie"),
+            *("transformers>=4.57", "onnx>=1.16", "onnxruntime>=1.18", "sherpa-onnx>=1.12.15"),
+            *(*SERVE, "openai>=1.60", "httpx"),
         ],
     },
     entry_points={"console_scripts": ["speechbrain-recursive=speechbrain_recursive.__main__:main"]},

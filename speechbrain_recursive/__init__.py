@@ -12,6 +12,7 @@ _PUBLIC = {
     "data.corpus": "Corpus",
     "decoding.decoder": "Decoder",
     "errors": "UserError",
+    "inference.onnx": "RecursiveASROnnx",
     "inference.transcribe": "RecursiveASR",
     "nn.depth": "Depth",
     "nn.encoder": "RecursiveEncoder",

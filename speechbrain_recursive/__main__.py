@@ -11,6 +11,7 @@ from speechbrain_recursive.cli import (
     calibrate,
     compare,
     describe,
+    export,
     publish,
     serve,
     table,
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         calibrate,
         cache_teacher,
         publish,
+        export,
         serve,
     ):
         command.add(commands)

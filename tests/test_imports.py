@@ -31,6 +31,7 @@ ROOMS = {
     "analysis": {"nn"},
     "training": {"nn", "objectives", "decoding", "analysis", "data"},
     "inference": {"nn", "decoding", "data", "analysis"},
+    "export": {"nn", "decoding", "data", "analysis", "inference"},
     "serving": {"nn", "data", "analysis", "inference"},
     **{name: set() for name in COMMON},
 }

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import torch
-import torchaudio
 
-from speechbrain_recursive.data.audio import decode, segment
+from speechbrain_recursive.data.pcm import SoundFile, SoundFileError, decode, segment
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file
 
@@ -21,7 +18,7 @@ CANCELLED = 0.01  # share of the channels' power below which their average has l
 Audio = str | Path | io.IOBase
 
 
-def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -> Iterator[torch.Tensor]:
+def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -> Iterator[np.ndarray]:
     """Read a file of any length, format, rate and number of channels.
 
     Arguments
@@ -35,7 +32,7 @@ def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -
 
     Yields
     ------
-    torch.Tensor
+    numpy.ndarray
         Shape [time], float32. One after another, they are what
         :func:`~speechbrain_recursive.data.audio.read_audio` reads.
 
@@ -46,9 +43,9 @@ def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -
 
     Example
     -------
-    >>> import tempfile
+    >>> import soundfile, tempfile
     >>> with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-    ...     soundfile.write(file.name, torch.rand(25 * 8000, 2).numpy(), 8000)
+    ...     soundfile.write(file.name, np.zeros((25 * 8000, 2)), 8000)
     ...     sum(map(len, blocks(file.name, 16000)))
     400000
     """
@@ -58,7 +55,7 @@ def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -
         except UserError as error:
             raise _unreadable(audio, error) from None
         for samples in _read(audio, file, channel):
-            if len(found := resampler.feed(torch.from_numpy(samples).mean(dim=1))):
+            if len(found := resampler.feed(samples.mean(1))):
                 yield found
         if len(found := resampler.finish()):
             yield found
@@ -75,12 +72,13 @@ class Resampler:
     Raises
     ------
     UserError
-        If the rates have so little in common that the filters would take gigabytes.
+        If the rates differ and ``torchaudio`` is not installed, or they have so little in common that
+        its filters would take gigabytes.
 
     Example
     -------
     >>> resampler = Resampler(8000, 16000)
-    >>> [len(resampler.feed(torch.rand(800))), len(resampler.finish())]
+    >>> [len(resampler.feed(np.zeros(800, dtype=np.float32))), len(resampler.finish())]
     [1584, 16]
     """
 
@@ -88,35 +86,49 @@ class Resampler:
         common = math.gcd(old, new)
         self._old, self._new = old // common, new // common
         width = 6 * self._old / (0.99 * min(self._old, self._new))  # half of torchaudio's kernel
-        if self._new * (self._old + 2 * width) > KERNELS:
-            raise UserError(
-                f"{old} Hz cannot be resampled to {new} Hz: convert it to a usual rate first"
-            )
         self._reach = (math.ceil(width / self._old) + 1) * self._old
-        self._held, self._done = torch.zeros(0), 0
+        self._held, self._done = np.zeros(0, dtype=np.float32), 0
+        if old != new:
+            if self._new * (self._old + 2 * width) > KERNELS:
+                raise UserError(
+                    f"{old} Hz cannot be resampled to {new} Hz: convert it to a usual rate first"
+                )
+            self._resample = _resampler(old, new)
 
-    def feed(self, signal: torch.Tensor) -> torch.Tensor:
+    def feed(self, signal: np.ndarray) -> np.ndarray:
         """Take a block [time]; returns what of the result [time] no later block changes."""
         if self._old == self._new:
             return signal
-        self._held = torch.cat([self._held, signal])
+        self._held = np.concatenate([self._held, signal])
         ready = (len(self._held) - self._reach) // self._old * self._old
         if ready <= self._done:
-            return torch.zeros(0)
+            return self._held[:0]
         found = self._resampled()[self._at(self._done) : self._at(ready)]
         begin = max(0, ready - self._reach)
-        self._held, self._done = self._held[begin:].clone(), ready - begin
+        self._held, self._done = self._held[begin:].copy(), ready - begin
         return found
 
-    def finish(self) -> torch.Tensor:
+    def finish(self) -> np.ndarray:
         """The rest of the result [time]."""
         return self._resampled()[self._at(self._done) :] if len(self._held) else self._held
 
     def _resampled(self):
-        return torchaudio.functional.resample(self._held, self._old, self._new)
+        return self._resample(self._held, self._old, self._new)
 
     def _at(self, sample):
         return sample // self._old * self._new
+
+
+def _resampler(old, new):
+    try:
+        import torch
+        from torchaudio.functional import resample
+    except ImportError:
+        raise UserError(
+            f"the audio has {old} samples a second, the model takes {new}: resample it, or install "
+            "torchaudio"
+        ) from None
+    return lambda signal, *rates: resample(torch.from_numpy(signal), *rates).numpy()
 
 
 def channels_of(audio: Audio, wanted: str | int) -> tuple[list[int | None], str | None]:
@@ -163,8 +175,8 @@ def _open(audio):
     else:
         audio.seek(0)
     try:
-        return soundfile.SoundFile(audio)
-    except soundfile.SoundFileError as error:
+        return SoundFile(audio)
+    except SoundFileError as error:
         raise _unreadable(audio, error) from None
 
 
@@ -174,7 +186,7 @@ def _read(audio, file, channel):
         segment(file, None, None, channel)
         while len(samples := decode(file, BLOCK * file.samplerate, channel)):
             yield samples
-    except (soundfile.SoundFileError, UserError) as error:
+    except (SoundFileError, UserError) as error:
         raise _unreadable(audio, error) from None
 
 

@@ -15,8 +15,8 @@ import soundfile
 from tqdm.contrib.concurrent import thread_map
 
 from speechbrain_recursive.bars import Bar
-from speechbrain_recursive.data.audio import decode, segment
 from speechbrain_recursive.data.manifest import COLUMNS, NUMBERS, write_manifest
+from speechbrain_recursive.data.pcm import decode, segment
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text, write_whole
 

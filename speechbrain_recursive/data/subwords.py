@@ -5,14 +5,37 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import sentencepiece
-
+from speechbrain_recursive.data.characters import UNKNOWN
 from speechbrain_recursive.data.pieces import Pieces
 from speechbrain_recursive.data.text import normal
 from speechbrain_recursive.errors import UserError
 
 
-class SentencePieceTokenizer(Pieces):
+class SubwordPieces(Pieces):
+    """The pieces of a SentencePiece model, without the model: they become text, and no text them.
+
+    Arguments
+    ---------
+    pieces : list of str
+        Pieces of text; a word begins with U+2581.
+    seq2seq : bool
+        Whether there are ``<bos>`` and ``<eos>``.
+
+    Example
+    -------
+    >>> SubwordPieces(["\u2581THE", "\u2581T", "HAT"], seq2seq=False).decode([2, 3, 4])
+    'THE THAT'
+    """
+
+    kind = "sentencepiece"
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Convert ids to a text, as :meth:`CharacterTokenizer.decode` does."""
+        pieces = (f" {UNKNOWN} " if i == self.unk else self.pieces[i] for i in ids if i >= self.unk)
+        return " ".join("".join(pieces).replace("\u2581", " ").split())
+
+
+class SentencePieceTokenizer(SubwordPieces):
     """Subwords of a SentencePiece model, with ids that begin after our own marks.
 
     Arguments
@@ -34,9 +57,9 @@ class SentencePieceTokenizer(Pieces):
     'THE THAT'
     """
 
-    kind = "sentencepiece"
-
     def __init__(self, model: bytes, seq2seq: bool = True):
+        import sentencepiece
+
         self._model = model
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         known = range(1, self._processor.get_piece_size())
@@ -76,6 +99,8 @@ class SentencePieceTokenizer(Pieces):
         UserError
             If the text is too small for so many pieces, or has more characters than that.
         """
+        import sentencepiece
+
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
@@ -102,11 +127,6 @@ class SentencePieceTokenizer(Pieces):
     def encode(self, text: str) -> list[int]:
         """Convert a text to ids, as :meth:`CharacterTokenizer.encode` does."""
         return [i + self.unk for i in self._processor.encode(normal(text))]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Convert ids to a text, as :meth:`CharacterTokenizer.decode` does."""
-        known = [int(i) - self.unk for i in ids if i >= self.unk]
-        return " ".join(self._processor.decode(known).split())
 
     def _content(self) -> dict[str, Any]:
         return {"pieces": self.pieces, "model": base64.b64encode(self._model).decode()}

@@ -17,12 +17,11 @@ from typing import Any
 from speechbrain_recursive.data.characters import CharacterTokenizer
 from speechbrain_recursive.data.manifest import read_manifest
 from speechbrain_recursive.data.pieces import Pieces, marks
-from speechbrain_recursive.data.subwords import SentencePieceTokenizer
+from speechbrain_recursive.data.subwords import SentencePieceTokenizer, SubwordPieces
 from speechbrain_recursive.data.text import normal
 from speechbrain_recursive.data.wordpiece import WordPieceTokenizer, all_upper
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import read_text
-from speechbrain_recursive.hub import read_vocabulary
 
 FILE = "tokenizer.json"  # in results folders
 DAMAGED = (KeyError, TypeError, ValueError, RuntimeError)  # what a damaged file makes readers raise
@@ -212,6 +211,8 @@ class TokenizerSpec:
         return CharacterTokenizer(self.characters, self.seq2seq, boundary=self.token_type != "char")
 
     def _of_vocabulary(self, rows):
+        from speechbrain_recursive.hub import read_vocabulary  # the Hub is not needed to read tokens
+
         pieces = read_vocabulary(self.vocabulary, "vocabulary")
         made = WordPieceTokenizer(pieces, self.seq2seq, upper=all_upper([text for _, text in rows]))
         if len(made) != self.size:
@@ -272,7 +273,10 @@ def from_content(content: dict[str, Any]) -> Pieces:
         model = base64.b64decode(content["model"])
         if not model:  # which SentencePiece takes for a model without pieces
             raise ValueError("there is no model")
-        return SentencePieceTokenizer(model, content["seq2seq"])
+        try:
+            return SentencePieceTokenizer(model, content["seq2seq"])
+        except ImportError:  # where an exported model runs on little more than NumPy
+            return SubwordPieces(content["pieces"][len(marks(content["seq2seq"])) :], content["seq2seq"])
     if content["kind"] == WordPieceTokenizer.kind:
         return WordPieceTokenizer(content["vocabulary"], content["seq2seq"], content["upper"])
     raise ValueError(content["kind"])

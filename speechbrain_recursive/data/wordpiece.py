@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-import sentencepiece
-
 from speechbrain_recursive.data.characters import UNKNOWN, WORD_BOUNDARY
 from speechbrain_recursive.data.pieces import Pieces, marks
 from speechbrain_recursive.data.text import normal
@@ -219,6 +217,8 @@ def _folded(texts, fold):
 
 def _merges(lines, size):
     """Pieces of byte-pair encoding in the order of their merging, at most so many."""
+    import sentencepiece
+
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),

@@ -1,22 +1,16 @@
 """CTC beam search with a word n-gram."""
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from speechbrain.utils.logger import get_logger
-
-from speechbrain_recursive.decoding import flash
 from speechbrain_recursive.decoding.arpa import is_binary
 from speechbrain_recursive.decoding.decoder import Decode, Decoder, Setting
-from speechbrain_recursive.decoding.lexicon import Lexicon, read_lexicon
-from speechbrain_recursive.decoding.lm import import_kenlm, load_ngram
+from speechbrain_recursive.decoding.lexicon import read_lexicon
+from speechbrain_recursive.decoding.lm import import_kenlm
 from speechbrain_recursive.decoding.ngram import check_order
-from speechbrain_recursive.decoding.prefix import Options, PrefixSearch
+from speechbrain_recursive.decoding.prefix import Options
+from speechbrain_recursive.decoding.search import LexiconSearch
 from speechbrain_recursive.nn.request import Outputs
-
-logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,26 +79,25 @@ class NgramBeam(Decoder):
             arpa = setting.own_ngram(f"ngram{self.order}.arpa", self.order)
         else:
             arpa = setting.find(self.ngram)
-        return LexiconSearch(
-            setting.tokenizer, arpa, Options(self.width, self.weight, self.bonus, self.threshold)
-        )
+        return OfBatch(LexiconSearch(setting.tokenizer, arpa, self.options))
 
-    def engine(self, decode: "LexiconSearch") -> str:
+    @property
+    def options(self) -> Options:
+        """What the search weighs and keeps."""
+        return Options(self.width, self.weight, self.bonus, self.threshold)
+
+    def engine(self, decode: "OfBatch") -> str:
         """The engine that runs, with its version."""
         return decode.engine
 
 
-class LexiconSearch:
-    """The search that :class:`NgramBeam` builds.
+class OfBatch:
+    """Searches every utterance of a batch.
 
     Arguments
     ---------
-    tokenizer : object
-        With ``pieces``, ``encode``, ``blank`` and ``unk``.
-    ngram : str or Path
-        An ARPA file or KenLM binary.
-    options : Options
-        Weights and limits.
+    search : LexiconSearch
+        What searches one.
 
     Attributes
     ----------
@@ -112,15 +105,9 @@ class LexiconSearch:
         What searches, with its version.
     """
 
-    def __init__(self, tokenizer: Any, ngram: str | Path, options: Options):
-        self._lexicon = Lexicon(tokenizer, ngram)
-        if flash.ENGINE and self._lexicon.boundary:
-            self.engine = flash.ENGINE
-            self._engine = flash.FlashlightSearch(self._lexicon, ngram, options)
-        else:
-            self.engine = f"NumPy {version('numpy')}"
-            self._engine = PrefixSearch(self._lexicon, load_ngram(ngram), options)
-        logger.info("n-gram beam search over %s runs in %s", ngram, self.engine)
+    def __init__(self, search: LexiconSearch):
+        self._search = search
+        self.engine = search.engine
 
     def __call__(self, outputs: Outputs) -> list[list[int]]:
         """Decode a batch.
@@ -137,11 +124,4 @@ class LexiconSearch:
         """
         batch = outputs.log_probs.detach().float().cpu().numpy()
         counts = outputs.frames.tolist()
-        return [self._search(row[:count])[0] for row, count in zip(batch, counts, strict=True)]
-
-    def _search(self, log_probs):
-        """Decode one utterance [T, V] to token ids and a score."""
-        if len(log_probs) == 0:
-            return [], 0.0
-        words, score = self._engine(self._lexicon.frames(log_probs))
-        return self._lexicon.tokens(words), score
+        return [self._search(row[:count]) for row, count in zip(batch, counts, strict=True)]

@@ -1,6 +1,7 @@
 """The decoders of a results folder: which is the best, and how one is built after the run."""
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -30,8 +31,7 @@ def build_decoder(
     model, tokenizer, hparams
         From :func:`~speechbrain_recursive.inference.results.open_results`.
     folder : str or pathlib.Path
-        The results folder. Its YAML names other files as seen from it, from where the run was started,
-        or from here.
+        The results folder; see :func:`finder`.
     trust : bool
         Whether the YAML of the language model may name any code.
 
@@ -45,17 +45,25 @@ def build_decoder(
     UserError
         If an n-gram or a language model is missing or does not fit.
     """
-    device = next(model.parameters()).device
-
-    def find(name):
-        origins = folder, started_in(folder, hparams["output_folder"]), Path()
-        return next((path for at in origins if (path := at / name).exists()), Path(name))
+    device, find = next(model.parameters()).device, finder(folder, hparams)
 
     def load_lm(name):
         return load_peer(find(name), tokenizer, TransformerLM, trust).to(device)
 
-    folder = Path(folder)
-    return decoder.build(Setting(model, tokenizer, folder, None, load_lm, find))
+    return decoder.build(Setting(model, tokenizer, Path(folder), None, load_lm, find))
+
+
+def finder(folder: str | Path, hparams: dict[str, Any]) -> Callable[[str | Path], Path]:
+    """A function from the names of files in a results folder's YAML to their paths.
+
+    They are seen from the folder, from where the run was started, or from here.
+    """
+
+    def find(name):
+        origins = Path(folder), started_in(Path(folder), hparams["output_folder"]), Path()
+        return next((path for at in origins if (path := at / name).exists()), Path(name))
+
+    return find
 
 
 def started_in(folder: Path, output_folder: str) -> Path:
@@ -71,7 +79,12 @@ def started_in(folder: Path, output_folder: str) -> Path:
     return folder.parents[len(named) - 1] if below else Path()
 
 
-def best_decoder(folder: str | Path, hparams: dict[str, Any], depth: Depth | None) -> str:
+def best_decoder(
+    folder: str | Path,
+    hparams: dict[str, Any],
+    depth: Depth | None,
+    among: Collection[str] | None = None,
+) -> str:
     """The decoder with the lowest error rate in a folder's report, on average over its test sets.
 
     Arguments
@@ -83,11 +96,13 @@ def best_decoder(folder: str | Path, hparams: dict[str, Any], depth: Depth | Non
     depth : Depth, optional
         Where to compare; at the trained depth by default. If the report has no such depth, decoders
         that run at any depth are compared at the trained one.
+    among : collection of str, optional
+        Names of decoders to choose from; by default all of the run's.
 
     Returns
     -------
     str
-        Without a report, the decoder that gave the dev error.
+        Without a report, the decoder that gave the dev error, or the first of those to choose from.
 
     Raises
     ------
@@ -95,16 +110,18 @@ def best_decoder(folder: str | Path, hparams: dict[str, Any], depth: Depth | Non
         If the report is damaged.
     """
     task, path = hparams["task"], Path(folder) / "report.json"
+    among = task.decoders if among is None else among
+    default = task.dev_decoder if task.dev_decoder in among else next(iter(among))
     if depth is not None:
         key, value = ("depth", len(depth)) if depth.loops is None else ("loops", depth.loops)
     if not path.is_file():
-        return task.dev_decoder
+        return default
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["results"]
         trained, here = {}, {}
         for row in rows:
             rate = row.get("wer", row.get("cer"))
-            if row["decoder"] not in task.decoders or rate is None:
+            if row["decoder"] not in among or rate is None:
                 continue
             if row["trained"]:
                 trained.setdefault(row["decoder"], []).append(rate)
@@ -115,4 +132,4 @@ def best_decoder(folder: str | Path, hparams: dict[str, Any], depth: Depth | Non
     if depth is not None and not here:
         here = {name: each for name, each in trained.items() if not task.decoders[name].trained_only}
     found = trained if depth is None else here
-    return min(found, key=lambda name: fmean(found[name]), default=task.dev_decoder)
+    return min(found, key=lambda name: fmean(found[name]), default=default)

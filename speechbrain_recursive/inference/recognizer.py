@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import speechbrain as sb
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -15,7 +16,7 @@ from speechbrain_recursive.inference.adaptive import attach, calibrated
 from speechbrain_recursive.inference.decoders import best_decoder, build_decoder
 from speechbrain_recursive.inference.results import asked, depth_for
 from speechbrain_recursive.nn.depth import Depth
-from speechbrain_recursive.nn.request import Outputs, Request
+from speechbrain_recursive.nn.request import Request
 
 
 class Recognizer:
@@ -57,6 +58,8 @@ class Recognizer:
         self.decoder, self.policy, self.trust, self._built = decoder, task.policy, trust, {}
         self.durations = Durations.of_run(folder, hparams["corpus"].train_splits)
         self._chunks = task.dynamic_chunks and task.dynamic_chunks(sb.Stage.TEST)
+        self.sample_rate, self.frame_seconds = model.sample_rate, model.frame_seconds
+        self.side = model.embed.frame_seconds / 2
         self.units = hparams["corpus"].units
         self.separator = " " if hparams["corpus"].metric == "wer" else ""
         if adaptive:
@@ -128,14 +131,14 @@ class Recognizer:
         }
 
     @torch.no_grad()
-    def decode(
-        self, signals: list[torch.Tensor], loops: int | None, depth: int | None, name: str
-    ) -> tuple[Outputs, list[list[int]]]:
+    def posteriors(
+        self, signals: list[np.ndarray], loops: int | None, depth: int | None, name: str
+    ) -> tuple[list[np.ndarray], list[list[int]]]:
         """Run the model and a decoder on a batch.
 
         Arguments
         ---------
-        signals : list of torch.Tensor
+        signals : list of numpy.ndarray
             Each [time].
         loops, depth : int, optional
             See :meth:`depth`.
@@ -144,8 +147,8 @@ class Recognizer:
 
         Returns
         -------
-        Outputs
-            With CTC log-posteriors.
+        list of numpy.ndarray
+            CTC log-posteriors, each [T, V].
         list of list of int
             The tokens.
 
@@ -154,7 +157,7 @@ class Recognizer:
         UserError
             If the model cannot make so many loops.
         """
-        wavs = pad_sequence(signals, batch_first=True)
+        wavs = pad_sequence([torch.from_numpy(signal) for signal in signals], batch_first=True)
         counts = torch.tensor([len(signal) for signal in signals], dtype=torch.float64)
         run = self.depth(loops, depth, (counts / self.model.sample_rate).tolist())
         decoder = self.hparams["task"].decoders[name]
@@ -169,4 +172,6 @@ class Recognizer:
         except ValueError as error:
             raise UserError(f"{asked(loops, depth)}: {error}") from error
         outputs.heads = {name: head.cpu() for name, head in outputs.heads.items()}
-        return outputs, self._built[name](outputs)
+        frames = outputs.frames.tolist()
+        log_probs = [row[:n].numpy() for row, n in zip(outputs.log_probs, frames, strict=True)]
+        return log_probs, self._built[name](outputs)

@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
-from speechbrain_recursive.data.audio import LOUDEST
-from speechbrain_recursive.data.blocks import Audio, blocks, channels_of
+from speechbrain_recursive.data.blocks import blocks, channels_of
 from speechbrain_recursive.data.durations import Durations
-from speechbrain_recursive.data.sources import Source
+from speechbrain_recursive.data.pcm import LOUDEST
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.inference.windows import Window, windows
 from speechbrain_recursive.inference.words import Word, join
@@ -74,7 +72,7 @@ class Recording:
     ---------
     transcript : Transcript
         To be filled.
-    signals : iterable of torch.Tensor
+    signals : iterable of numpy.ndarray
         The recording in blocks [time].
     sample_rate : int
         Samples per second.
@@ -85,7 +83,7 @@ class Recording:
     def __init__(
         self,
         transcript: Transcript,
-        signals: Iterable[torch.Tensor],
+        signals: Iterable[np.ndarray],
         sample_rate: int,
         durations: Durations,
     ):
@@ -139,7 +137,7 @@ class Recording:
 
 
 def recordings(
-    audio: Audio | Source | np.ndarray | torch.Tensor,
+    audio: Any,
     channels: str | int,
     sample_rate: int,
     durations: Durations,
@@ -149,7 +147,8 @@ def recordings(
     Arguments
     ---------
     audio : str, Path, file object, Source, numpy.ndarray or torch.Tensor
-        Arrays are [time] at ``sample_rate``.
+        Arrays are [time] at ``sample_rate``. Without libsndfile, files are those that
+        :mod:`speechbrain_recursive.data.wav` reads.
     channels : str or int
         See :func:`~speechbrain_recursive.data.blocks.channels_of`.
     sample_rate, durations
@@ -161,9 +160,9 @@ def recordings(
         What cannot be read is a recording with an error.
     """
     about = sample_rate, durations
-    if isinstance(audio, np.ndarray | torch.Tensor):
-        return [Recording(Transcript("audio"), _checked(torch.as_tensor(audio)), *about)]
-    audio, label = (audio.audio, audio.label) if isinstance(audio, Source) else (audio, str(audio))
+    if hasattr(audio, "__array__"):
+        return [Recording(Transcript("audio"), _checked(np.asarray(audio)), *about)]
+    audio, label = getattr(audio, "audio", audio), getattr(audio, "label", str(audio))  # of a Source
     try:
         chosen, warning = channels_of(audio, channels)
     except UserError as error:
@@ -181,11 +180,12 @@ def recordings(
 
 
 def _checked(signal):
-    if signal.dim() != 1:
+    if signal.ndim != 1:
         raise UserError(f"an array of audio has the shape [time], not {[*signal.shape]}")
-    if not signal.float().abs().max().item() <= LOUDEST:  # true of NaN
+    signal = signal.astype(np.float32)
+    if not np.abs(signal).max(initial=0) <= LOUDEST:  # true of NaN
         raise UserError("samples are NaN, infinite or far too large")
-    yield signal.float()
+    yield signal
 
 
 def _refusing(error):

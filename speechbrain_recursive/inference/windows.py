@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import torch
+import numpy as np
 
 from speechbrain_recursive.data.durations import Durations
 
@@ -17,12 +17,12 @@ class Window(NamedTuple):
     Its words count from ``begin`` seconds on, up to the beginning of the next window.
     """
 
-    signal: torch.Tensor
+    signal: np.ndarray
     start: float
     begin: float
 
 
-def windows(blocks: Iterable[torch.Tensor], sample_rate: int, durations: Durations) -> Iterator[Window]:
+def windows(blocks: Iterable[np.ndarray], sample_rate: int, durations: Durations) -> Iterator[Window]:
     """Divide a recording.
 
     Up to one and a half times the longest training utterance, a recording is one window. Longer ones
@@ -32,7 +32,7 @@ def windows(blocks: Iterable[torch.Tensor], sample_rate: int, durations: Duratio
 
     Arguments
     ---------
-    blocks : iterable of torch.Tensor
+    blocks : iterable of numpy.ndarray
         The recording, each [time].
     sample_rate : int
         Samples per second.
@@ -47,13 +47,13 @@ def windows(blocks: Iterable[torch.Tensor], sample_rate: int, durations: Duratio
     """
     longest = int(durations.longest * sample_rate)
     whole, side = longest * 3 // 2, longest // 8
-    held, first, begin, last = torch.zeros(0), 0, 0, False
+    held, first, begin, last = np.zeros(0, dtype=np.float32), 0, 0, False
     blocks = iter(blocks)
     while True:
         while len(held) <= whole and not last:
             block = next(blocks, None)
             last = block is None
-            held = held if last else torch.cat([held, block])
+            held = held if last else np.concatenate([held, block])
         if len(held) <= (longest if begin else whole):
             if len(held):
                 yield Window(held, first / sample_rate, begin / sample_rate)
@@ -68,15 +68,15 @@ def windows(blocks: Iterable[torch.Tensor], sample_rate: int, durations: Duratio
 def _quietest(signal, rate, durations, limit):
     """Where to divide a signal [time], in samples, and whether words pause there."""
     step = round(STEP * rate)
-    levels = signal[: len(signal) // step * step].view(-1, step).square().mean(1).sqrt()
-    floor, loud = torch.quantile(levels, torch.tensor([0.1, 0.95])).tolist()
+    levels = np.sqrt(np.square(signal[: len(signal) // step * step].reshape(-1, step)).mean(1))
+    floor, loud = np.quantile(levels, [0.1, 0.95]).tolist()
     quiet = levels <= min(max(2 * floor, 0.03 * loud), 0.15 * loud)
     least = min(max(durations.shortest, durations.longest / 4), len(signal) / rate / 2)
     most = max(least, min(limit, len(signal) - least * rate) / rate)
-    edges = torch.diff(quiet.int(), prepend=torch.zeros(1), append=torch.zeros(1))
-    ends = torch.nonzero(edges < 0).flatten().tolist()
+    edges = np.diff(quiet.astype(int), prepend=0, append=0)
+    ends = np.flatnonzero(edges < 0).tolist()
     found = []
-    for begin, end in zip(torch.nonzero(edges > 0).flatten().tolist(), ends, strict=True):
+    for begin, end in zip(np.flatnonzero(edges > 0).tolist(), ends, strict=True):
         middle = (begin + end) / 2 * STEP
         if least <= middle <= most:
             typical = min(middle / durations.typical, durations.typical / middle)

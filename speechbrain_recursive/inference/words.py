@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
-from torchaudio.functional import forced_align
+import numpy as np
 
 
 class Word(NamedTuple):
@@ -33,12 +32,14 @@ class Span(NamedTuple):
     score: float
 
 
-def align(log_probs: torch.Tensor, ids: Sequence[int], blank: int = 0) -> list[Span]:
+def align(log_probs: np.ndarray, ids: Sequence[int], blank: int = 0) -> list[Span]:
     """The frames of each token on the most likely path of a token sequence.
+
+    ``torchaudio.functional.forced_align`` finds the same; this runs where there is no PyTorch as well.
 
     Arguments
     ---------
-    log_probs : torch.Tensor
+    log_probs : numpy.ndarray
         CTC log-posteriors [T, V].
     ids : sequence of int
         The tokens, from any decoder.
@@ -53,25 +54,39 @@ def align(log_probs: torch.Tensor, ids: Sequence[int], blank: int = 0) -> list[S
 
     Example
     -------
-    >>> log_probs = torch.eye(3)[torch.tensor([0, 1, 1, 0, 1, 2])].add(1e-3).log().log_softmax(-1)
+    >>> log_probs = np.log(np.eye(3)[[0, 1, 1, 0, 1, 2]] + 1e-3)
     >>> [(span.first, span.end) for span in align(log_probs, [1, 1, 2])]
     [(1, 3), (4, 5), (5, 6)]
     """
+    log_probs, ids = np.asarray(log_probs, dtype=np.float32), [int(token) for token in ids]
     frames, count = len(log_probs), len(ids)
     if count == 0:
         return []
-    targets = torch.tensor([[*ids]])
-    if frames < count + int((targets[0, 1:] == targets[0, :-1]).sum()):
+    if frames < count + sum(a == b for a, b in pairwise(ids)):
         edges = [round(index * frames / count) for index in range(count + 1)]
-        return [Span(a, b, -torch.inf) for a, b in pairwise(edges)]
-    path, scores = forced_align(log_probs.float().cpu()[None], targets.int(), blank=blank)
-    path, scores = path[0], scores[0]
-    new = (path != blank) & (path != torch.cat([path.new_tensor([blank]), path[:-1]]))
-    token = new.cumsum(0) - 1
+        return [Span(a, b, -np.inf) for a, b in pairwise(edges)]
+    states = np.full(2 * count + 1, blank)  # a blank before, between and after the tokens
+    states[1::2] = ids
+    skips = np.zeros(len(states), dtype=bool)  # from one token to a different next one
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    emitted = log_probs[:, states].astype(np.float64)
+    scores = np.full((3, len(states)), -np.inf)  # of the best paths that stay, step and skip
+    best = np.full(len(states), -np.inf)
+    best[:2] = emitted[0, :2]
+    came = np.zeros((frames, len(states)), dtype=np.int8)
+    for frame in range(1, frames):
+        scores[0], scores[1, 1:], scores[2, 2:] = best, best[:-1], best[:-2]
+        scores[2, ~skips] = -np.inf
+        came[frame] = scores.argmax(0)
+        best = scores.max(0) + emitted[frame]
+    path = np.empty(frames, dtype=int)
+    path[-1] = len(states) - 1 - (best[-2] >= best[-1])
+    for frame in range(frames - 1, 0, -1):
+        path[frame - 1] = path[frame] - came[frame, path[frame]]
     found = []
-    for index in range(count):
-        at = torch.nonzero((token == index) & (path != blank)).flatten()
-        found.append(Span(int(at[0]), int(at[-1]) + 1, float(scores[at].mean())))
+    for index, token in enumerate(ids):
+        at = np.flatnonzero(path == 2 * index + 1)
+        found.append(Span(int(at[0]), int(at[-1]) + 1, float(log_probs[at, token].mean())))
     return found
 
 
@@ -109,7 +124,7 @@ def words_of(
     found, done = [], 0
     for word in text:
         own = letters[done : done + len(word)] or letters[-1:]
-        score = torch.tensor([score for *_, score in own]).mean().exp()
+        score = np.exp(np.mean([score for *_, score in own]))
         found.append(Word(word, seconds(own[0][0]), seconds(own[-1][1]), float(score)))
         done += len(word)
     return found

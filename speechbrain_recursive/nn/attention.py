@@ -102,7 +102,10 @@ class Attention(nn.Module):
         """
         query, scores, values = self._scores(self.stock, query, pos_embs)
         scores, forbidden = _masked(scores, attn_mask, key_padding_mask)
-        weights = torch.softmax(scores, dim=-1).masked_fill(forbidden, 0.0).to(values.dtype)
+        weights = torch.softmax(scores, dim=-1)
+        weights = (weights if forbidden is None else weights.masked_fill(forbidden, 0.0)).to(
+            values.dtype
+        )
         dropped = nn.functional.dropout(weights, self.stock.dropout, self.stock.training)
         heads = dropped @ values
         if self.key is not None:
@@ -183,7 +186,9 @@ class WeightsByHead(Hook):
 
 
 def _masked(scores, mask, pad):
-    """Scores under an attention mask and a padding mask, and where attention is forbidden."""
+    """Scores under an attention mask and a padding mask, and where attention is forbidden, if it is."""
+    if mask is None and pad is None:
+        return scores, None
     forbidden = torch.zeros_like(scores[:1, :1], dtype=torch.bool)
     if mask is not None:
         mask = mask if mask.dim() == 2 else mask.unflatten(0, (len(scores), -1))
@@ -202,8 +207,12 @@ def _relative(stock, x, positions):
     shape = 1, stock.num_heads, 1, stock.head_dim  # the biases' memory order, not their own shape
     content = (query + stock.pos_bias_u.view(shape)) * stock.scale
     place = (query + stock.pos_bias_v.view(shape)) * stock.scale
-    places = stock.linear_pos(positions).unflatten(-1, (stock.num_heads, -1)).transpose(1, 2)
-    return content, content @ keys.mT + stock.rel_shift(place @ places.mT), values
+    places = stock.linear_pos(positions).view(1, -1, stock.num_heads, stock.head_dim).transpose(1, 2)
+    return (
+        content,
+        content @ keys.transpose(-2, -1) + stock.rel_shift(place @ places.transpose(-2, -1)),
+        values,
+    )
 
 
 def _rotary(stock, x, positions):
@@ -211,15 +220,17 @@ def _rotary(stock, x, positions):
     query, keys, values = _projected(stock, x)
     sinusoids = _sinusoids(x.shape[1], stock.head_dim, query.dtype, x.device)
     query = query * stock.scale
-    return query, _rotated(query, sinusoids) @ _rotated(keys, sinusoids).mT, values
+    return query, _rotated(query, sinusoids) @ _rotated(keys, sinusoids).transpose(-2, -1), values
 
 
 def _regular(stock, x, positions):
     """PyTorch's MultiheadAttention: scores are scaled by sqrt(d / heads)."""
     whole = nn.functional.linear(x, stock.in_proj_weight, stock.in_proj_bias).chunk(3, dim=-1)
-    query, keys, values = (each.unflatten(-1, (stock.num_heads, -1)).transpose(1, 2) for each in whole)
+    query, keys, values = (
+        each.view(*x.shape[:2], stock.num_heads, -1).transpose(1, 2) for each in whole
+    )
     query = query * stock.head_dim**-0.5
-    return query, query @ keys.mT, values
+    return query, query @ keys.transpose(-2, -1), values
 
 
 _SCORES = {RelPosMHAXL: _relative, RoPEMHA: _rotary, MultiheadAttention: _regular}
@@ -227,7 +238,7 @@ _SCORES = {RelPosMHAXL: _relative, RoPEMHA: _rotary, MultiheadAttention: _regula
 
 def _projected(stock, x):
     """Query, key and value [B, heads, T, d / heads] of a projection that is fused by head."""
-    whole = nn.functional.linear(x, stock.in_proj_weight).unflatten(-1, (stock.num_heads, -1))
+    whole = nn.functional.linear(x, stock.in_proj_weight).view(*x.shape[:2], stock.num_heads, -1)
     query, keys, values = whole.transpose(1, 2).chunk(3, dim=-1)
     if stock.vbias is not None:
         values = values + stock.value_bias_weight.view(stock.num_heads, 1, -1)

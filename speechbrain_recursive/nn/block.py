@@ -1,5 +1,6 @@
 """One block of a schedule: its loops, and the rows that leave it early."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -145,11 +146,39 @@ def leave_block(state: State, hooks: list[Hook]) -> State:
     return state
 
 
-def _loop(encoder, steps, hooks, watch, state) -> tuple[State, dict, dict]:
-    """Run one pass through a block's layers; return the state, its taps and attention weights."""
-    state, call = replace(state, step=steps[0]), encoder.adapter.call
+def begin_loop(state: State, hooks: list[Hook]) -> State:
+    """Apply the hooks of a block before a loop, whose first step is ``state.step``."""
     for hook in hooks:
         state = hook.before_loop(state)
+    return state
+
+
+def run_layers(
+    encoder: nn.Module, steps: Iterable[Step], hooks: list[Hook], watch: Watch, state: State
+) -> tuple[State, dict, dict]:
+    """Run one pass through a block's layers.
+
+    Arguments
+    ---------
+    encoder : RecursiveEncoder
+        Its layers and their adapter.
+    steps : iterable of Step
+        Of the loop.
+    hooks : list of Hook
+        Those of the block act around each step.
+    watch : Watch
+        What is kept, and which steps are dropped.
+    state : State
+        The input of the loop, after :func:`begin_loop`.
+
+    Returns
+    -------
+    State
+        After the last step.
+    dict, dict
+        Taps and attention weights, by index of the step.
+    """
+    call = encoder.adapter.call
     for hook in hooks:
         call = partial(_around, hook, call)
     taps, attention = {}, {}
@@ -163,6 +192,12 @@ def _loop(encoder, steps, hooks, watch, state) -> tuple[State, dict, dict]:
         if step.index in watch.taps:
             taps[step.index] = state
     return state, taps, attention
+
+
+def _loop(encoder, steps, hooks, watch, state) -> tuple[State, dict, dict]:
+    """Run one loop; return the state, its taps and attention weights."""
+    state = begin_loop(replace(state, step=steps[0]), hooks)
+    return run_layers(encoder, steps, hooks, watch, state)
 
 
 def _around(hook, call, state, layer):

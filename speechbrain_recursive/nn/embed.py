@@ -40,6 +40,8 @@ class FilterbankEmbedding(nn.Module):
         which would not travel with the weights.
     """
 
+    least_samples = 1  # of a waveform
+
     def __init__(
         self,
         compute_features: nn.Module,

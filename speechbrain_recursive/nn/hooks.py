@@ -19,11 +19,13 @@ class Hook(nn.Module):
 
     ``injects`` is True if every loop reads a state from before the block, so that gradients reach the
     layers below even if only the last loops are back-propagated. ``stride`` is the number of frames that
-    become one in ``leave_block``.
+    become one in ``leave_block``. ``most_loops`` is the number of loops beyond which the hook raises an
+    error, if there is one.
     """
 
     injects = False
     stride = 1
+    most_loops: int | None = None
 
     def attach(self, layers: Mapping[int, nn.Module]) -> None:
         """Build what depends on the block's layers, once, when an encoder takes the hook.
@@ -63,3 +65,11 @@ class Hook(nn.Module):
     def done(self, state: State) -> torch.Tensor | None:
         """Rows that need no further loop, as a BoolTensor [B], or None if no row is to end early."""
         return None
+
+
+def up_to(loop: int | torch.Tensor, last: int) -> int | torch.Tensor:
+    """The number of a loop, or of the last one that has weights of its own.
+
+    A LongTensor [] stands for the loop where a graph is traced for all loops at once.
+    """
+    return loop.clamp(max=last) if isinstance(loop, torch.Tensor) else min(loop, last)

@@ -153,7 +153,7 @@ class ASRModel(nn.Module):
             request = Request(heads=[name for name, head in self.heads.items() if not head.targets])
         state = self.embed(features, frames, dynchunktrain_config).remember(**(targets or {}))
         if "ctc" in self.heads:
-            state = replace(state, readout=self._readout)
+            state = replace(state, readout=self.readout)
         numbers = {}  # of layer dropout, for all runs of this step
         outputs = self._run(state, self.depth() if depth is None else depth, request, numbers)
         for name, run in request.runs.items():
@@ -174,18 +174,28 @@ class ASRModel(nn.Module):
         kept = request.taps, request.exits, request.attention
         trace = self.encoder.run(state, depth, *kept, numbers)
         last = request.exits.get(depth, Request())  # an exit at full depth is the run itself
-        outputs = self._finish(trace.state, depth, request.heads | last.heads)
+        outputs = self.finish(trace.state, depth, request.heads | last.heads)
         outputs.taps, outputs.attention = trace.taps, trace.attention
         for exit, wanted in request.exits.items():
             if exit == depth:
                 # Not `outputs` itself: DDP searches outputs for tensors and would go in circles.
                 outputs.exits[exit] = Outputs(outputs.states, depth, outputs.heads)
             else:
-                outputs.exits[exit] = self._finish(trace.exits[exit], exit, wanted.heads)
+                outputs.exits[exit] = self.finish(trace.exits[exit], exit, wanted.heads)
         return outputs
 
-    def _finish(self, state: State, depth: Depth, heads: Iterable[str]) -> Outputs:
-        """Everything behind the encoder's last layer."""
+    def finish(self, state: State, depth: Depth, heads: Iterable[str]) -> Outputs:
+        """Run everything behind the encoder's last layer.
+
+        Arguments
+        ---------
+        state : State
+            After the last block, of a run of this depth.
+        depth : Depth
+            What the outputs are said to be of.
+        heads : iterable of str
+            Names of the heads that run.
+        """
         states = {"encoder": replace(state, x=self.encoder.norm(state.x))}
         for name, part in self.after.items():
             states[name] = part(list(states.values())[-1])
@@ -204,6 +214,6 @@ class ASRModel(nn.Module):
             raise ValueError(f"head '{name}' needs the targets {', '.join(missing)}")
         return head(state)
 
-    def _readout(self, x):
+    def readout(self, x: torch.Tensor) -> torch.Tensor:
         """Token logits [B, T, V] of hidden states [B, T, d] from anywhere in the encoder."""
         return self.heads["ctc"].linear(self.encoder.norm(x))

@@ -132,8 +132,8 @@ def _extend(conv, args):
     (x,) = args
     reach = _geometry(conv)[2]
     counts = _FRAMES.get()
-    if counts is None or (counts[0] is None and x.shape[1] > reach):
-        return None
+    if counts is None or (counts[0] is None and x.shape[1] > reach and not torch.jit.is_tracing()):
+        return None  # a trace is for rows of any length
     if counts[0] is None:
         counts[0] = torch.full(x.shape[:1], x.shape[1], device=x.device)
     frames = counts[0][:, None]

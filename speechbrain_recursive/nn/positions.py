@@ -1,9 +1,9 @@
 """Positional encodings as parts that turn a state into a state."""
 
+import math
 from dataclasses import replace
 
 import torch
-from speechbrain.lobes.models.transformer.Transformer import PositionalEncoding
 from speechbrain.nnet.attention import RelPosEncXL
 from torch import nn
 
@@ -11,26 +11,29 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.nn.state import State
 
 
-class Sinusoids(PositionalEncoding):
-    """SpeechBrain's sinusoids, computed on the fly past the end of its table, where it crashes.
+class Sinusoids(nn.Module):
+    """SpeechBrain's sinusoids for any number of positions; its table ends at 2,500, where it crashes.
 
-    The table is a constant and is left out of the state dict.
+    Arguments
+    ---------
+    input_size : int
+        Width of the vectors, d, an even number.
 
     Example
     -------
-    >>> Sinusoids(8, max_len=10)(torch.zeros(1, 25, 8)).shape
+    >>> Sinusoids(8)(torch.zeros(1, 25, 8)).shape
     torch.Size([1, 25, 8])
     """
 
-    def __init__(self, input_size: int, max_len: int = 2500):
-        super().__init__(input_size, max_len)
-        self.register_buffer("pe", self.pe, persistent=False)
+    def __init__(self, input_size: int):
+        super().__init__()
+        rates = torch.exp(torch.arange(0, input_size, 2).float() * -(math.log(10000.0) / input_size))
+        self.register_buffer("rates", rates, persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Positions for x [B, T, d], as [1, T, d]."""
-        if x.size(1) <= self.max_len:
-            return super().forward(x)
-        return PositionalEncoding(self.pe.shape[-1], x.size(1)).pe.to(self.pe)
+        angles = torch.arange(x.shape[1], device=x.device).float()[:, None] * self.rates
+        return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)[None]
 
 
 class AbsolutePositions(Sinusoids):

@@ -135,6 +135,14 @@ class WaveformEmbedding(nn.Module):
             hop *= stride
         return hop / self.sample_rate
 
+    @property
+    def least_samples(self) -> int:
+        """Samples that one frame sees; shorter waveforms are padded."""
+        least = 1
+        for kernel, stride in reversed(self.shapes):
+            least = (least - 1) * stride + kernel
+        return least
+
     def features(self, wavs: torch.Tensor, wav_lens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalized waveforms.
 
@@ -159,9 +167,7 @@ class WaveformEmbedding(nn.Module):
             count = samples.clamp(min=1)[:, None]
             centered = (wavs - wavs.sum(1, keepdim=True) / count).masked_fill(pad, 0.0)
             wavs = centered / (centered.square().sum(1, keepdim=True) / count + 1e-7).sqrt()
-        least = 1  # samples that one frame sees
-        for kernel, stride in reversed(self.shapes):
-            least = (least - 1) * stride + kernel
+        least = self.least_samples
         wavs = nn.functional.pad(wavs, (0, max(0, least - wavs.shape[1])))
         return wavs, samples.clamp(min=least)
 

@@ -7,12 +7,11 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from speechbrain_recursive.data.audio import LOUDEST
 from speechbrain_recursive.data.blocks import Resampler
+from speechbrain_recursive.data.pcm import LOUDEST
 from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.inference.recording import Transcript
 from speechbrain_recursive.serving.batching import check_duration
@@ -125,7 +124,7 @@ def _samples(data, form):
         samples /= FULL
     elif not np.abs(samples).max(initial=0) <= LOUDEST:  # true of NaN
         raise UserError("samples are NaN, infinite or far too large")
-    return torch.from_numpy(samples)
+    return samples
 
 
 def _as_json(text: str, words: list) -> dict[str, Any]:

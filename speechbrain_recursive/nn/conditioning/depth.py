@@ -130,6 +130,7 @@ class DepthEmbedding(_ByDepth):
 
     def __init__(self, loops: int, d_model: int):
         super().__init__()
+        self.most_loops = loops
         self.embedding = _zero(nn.Embedding(loops - 1, d_model))
 
     def change(self, x: torch.Tensor, n: int) -> torch.Tensor:
@@ -140,17 +141,16 @@ class DepthEmbedding(_ByDepth):
         UserError
             If the loop has no embedding.
         """
-        table = self.embedding.weight
-        if n > len(table):
+        if n >= self.most_loops:
             raise UserError(
-                f"loop {n + 1} has no depth embedding: the table was made for {len(table) + 1} loops"
+                f"loop {n + 1} has no depth embedding: the table was made for {self.most_loops} loops"
             )
-        return x + table[n - 1]
+        return x + self.embedding.weight[n - 1]
 
 
 def _at(depth, network):
     """Output [d] of a network for a depth, in the dtype of its weights."""
-    return network(network[0].weight.new_full((1,), depth))
+    return network(network[0].weight.new_ones(1) * depth)
 
 
 def _network(d_model, hidden):

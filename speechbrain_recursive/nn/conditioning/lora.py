@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from speechbrain_recursive.nn.hooks import Call, Hook
+from speechbrain_recursive.nn.hooks import Call, Hook, up_to
 from speechbrain_recursive.nn.state import State
 
 
@@ -90,7 +90,7 @@ class LoopLoRA(Hook):
 
     def around_step(self, state: State, layer: nn.Module, call: Call) -> tuple:
         """Run the layer with the weights of this loop."""
-        loop = min(state.step.loop, self.loops - 1)
+        loop = up_to(state.step.loop, self.loops - 1)
         down, up = self.down[str(state.step.layer)], self.up[str(state.step.layer)]
         weights = {
             f"layer.{name}": weight + self.scale * up[_key(name)][loop] @ down[_key(name)][loop]

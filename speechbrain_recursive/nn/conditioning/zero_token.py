@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from speechbrain_recursive.nn.attention import Attention, attention_of, with_attention
-from speechbrain_recursive.nn.hooks import Call, Hook
+from speechbrain_recursive.nn.hooks import Call, Hook, up_to
 from speechbrain_recursive.nn.state import State
 
 
@@ -75,7 +75,7 @@ class ZeroToken(Hook):
 
     def around_step(self, state: State, layer: nn.Module, call: Call) -> tuple:
         """Run the layer with the key of this loop, and gate it."""
-        loop, index = min(state.step.loop, self.loops - 1), str(state.step.layer)
+        loop, index = up_to(state.step.loop, self.loops - 1), str(state.step.layer)
         name, stock = attention_of(layer)
         key, amount = self.keys[index][loop], torch.tanh(self.amounts[index][loop])
         attention = Attention(stock, key=key, amount=amount)
