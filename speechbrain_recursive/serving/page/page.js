@@ -235,9 +235,13 @@ function live(rate) {
     const body = JSON.parse(data);
     if (body.type === "error") return fail(body.error.message);
     at("words").classList.remove("waiting");
-    const heard = JSON.stringify(body.words);
-    if (heard !== last) show(at("words"), body.words, null, play);
-    last = heard;
+    if (data !== last) {
+      show(at("words"), body.words, null, play);
+      const settled = [" ", ""].map((space) => body.words.map((word) => word.word).join(space));
+      const rest = body.text.slice(settled.find((text) => body.text.startsWith(text))?.length).trim();
+      at("words").append(Object.assign(document.createElement("span"), { className: "rest", textContent: rest }));
+    }
+    last = data;
     at("status").textContent = body.type === "partial" ? "listening …" : "";
   });
   const send = (data) => {
