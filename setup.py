@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 SOURCE = HERE.joinpath("speechbrain_recursive/__init__.py").read_text()
 VERSION = re.search(r'^__version__ = "(.+)"$', SOURCE, re.MULTILINE)[1]
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18", "websockets>=15"]
 
 setup(
     name="speechbrain-recursive",
@@ -18,6 +19,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["speechbrain_recursive*"]),
+    package_data={"speechbrain_recursive.serving": ["page/*"]},
     install_requires=[
         "speechbrain>=1.1.2,<1.2",
         "torch>=2.7,<2.12",
@@ -40,9 +42,11 @@ setup(
         "ngram": ["flashlight-text>=0.0.7", "kenlm>=0.3"],  # C++ for what otherwise runs in NumPy
         "ssl": ["transformers>=4.57"],
         "export": ["onnx>=1.16", "onnxruntime>=1.18"],
+        "serve": SERVE,
         "dev": [
             *("pytest>=8", "pytest-xdist", "ruff>=0.6", "yamllint", "pygtrie"),
             *("transformers>=4.57", "onnx>=1.16", "onnxruntime>=1.18", "sherpa-onnx>=1.12.15"),
+            *(*SERVE, "openai>=1.60", "httpx"),
         ],
     },
     entry_points={"console_scripts": ["speechbrain-recursive=speechbrain_recursive.__main__:main"]},

@@ -13,6 +13,7 @@ from speechbrain_recursive.cli import (
     describe,
     export,
     publish,
+    serve,
     table,
     transcribe,
 )
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cache_teacher,
         publish,
         export,
+        serve,
     ):
         command.add(commands)
     parser.set_defaults(takes_overrides=False)

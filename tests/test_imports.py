@@ -32,6 +32,7 @@ ROOMS = {
     "training": {"nn", "objectives", "decoding", "analysis", "data"},
     "inference": {"nn", "decoding", "data", "analysis"},
     "export": {"nn", "decoding", "data", "analysis", "inference"},
+    "serving": {"nn", "data", "analysis", "inference"},
     **{name: set() for name in COMMON},
 }
 ENTRY_POINTS = {"__main__", "cli"}
@@ -190,7 +191,7 @@ def test_finds_a_cycle(tmp_path, files):
 def test_nothing_outside_nn_reaches_through_the_model():
     """Parts of a model are asked, not what is in them; kinds of models are told by their class."""
     inside = re.compile(r"\bmodel\.transformer\b|\.encoder\.(layers|norm|hooks|run\w*)\b|\bhasattr\(")
-    for room in ("training", "inference", "decoding", "analysis", "objectives", "cli"):
+    for room in ("training", "inference", "serving", "decoding", "analysis", "objectives", "cli"):
         for path in sorted((PACKAGE / room).rglob("*.py")):
             found = inside.search(path.read_text())
             assert found is None, f"{path.relative_to(REPOSITORY)}: {found[0]}"

@@ -20,17 +20,8 @@ CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
 READMES = [REPOSITORY / "README.md", *RECIPES, REPOSITORY / "benchmarks/README.md", CONTRIBUTING]
 OPEN = {"output_folder": "results", "data_folder": "data"}  # what a run must be given
 ANALYSES = ["bins", "boundaries", "cad", "paths", "pca", "probe", "similarity"]
-COMMANDS = [
-    "describe",
-    "transcribe",
-    "calibrate",
-    "cache-teacher",
-    "compare",
-    "table",
-    "publish",
-    "export",
-]
-COMMANDS += [f"analyze {kind}" for kind in ANALYSES]
+COMMANDS = ["describe", "transcribe", "calibrate", "cache-teacher", "compare", "table", "publish"]
+COMMANDS += ["export", "serve", *(f"analyze {kind}" for kind in ANALYSES)]
 NOT_OURS = re.compile(
     r"my_method\.py|(hyperparams|recipe)\.yaml|hparams/NAME\.yaml"
     r"|(tensorboard|manifests|save|published|lm|.*results/.*|LibriSpeech|data_aishell)/"

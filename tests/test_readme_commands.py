@@ -4,8 +4,9 @@ Each README, or half of a long one, has a copy of the repository, where its comm
 so that later ones find what earlier ones wrote. The copy makes them small without changing them: each
 recipe's YAML builds on the full one and overrides its sizes, benchmarks have other defaults, pytest
 runs one file, pip does nothing, openslr.org is a folder, and nothing else is fetched. Only what stands
-for a path, a file or a number is replaced, and torchrun's four processes by two. Programs do not start
-from nothing: they are forks of a process that has imported PyTorch (``prestart.py``).
+for a path, a file or a number is replaced, and torchrun's four processes by two. A server runs beside
+the commands after it, and is told to stop at the end. Programs do not start from nothing: they are forks
+of a process that has imported PyTorch (``prestart.py``).
 """
 
 import gzip
@@ -20,6 +21,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import urllib.request
 from hashlib import md5
 from importlib.metadata import metadata
 from pathlib import Path
@@ -94,8 +96,9 @@ def folder_of(command, readme):
 def to_run(readme, half=0):
     """The commands of a README or a half of it, without those in the root that one before it has run."""
     before = {command for other in READMES[: READMES.index(readme)] for command in commands(other)}
-    ran = {command for command in before if IN_ROOT.match(command)}
-    lines = [command for command in dict.fromkeys(commands(readme)) if command not in {*NOT_RUN, *ran}]
+    skipped = {*NOT_RUN, *(command for command in before if IN_ROOT.match(command))}
+    found = [command for command in dict.fromkeys(commands(readme)) if command not in skipped]
+    lines = [command for command in found if "curl " not in command or shutil.which("curl")]
     return (lines, lines[: len(lines) // 2], lines[len(lines) // 2 :])[half]
 
 
@@ -181,6 +184,14 @@ def free_port():
         return server.getsockname()[1]
 
 
+def is_healthy(port):
+    """Whether a server of this package answers."""
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/health").status == 200
+    except OSError:
+        return False
+
+
 @pytest.fixture
 def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switchboard, own_data):
     """``reader(command, home)`` types a command in a folder of the copy, after what it needs."""
@@ -196,7 +207,9 @@ def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switch
         r"\bFILE\b": "recipes/LibriSpeech/hparams/mini.yaml",
         r" N\b": " 1",
         "nproc_per_node=4": "nproc_per_node=2",
+        r"(?<=port )8000\b|(?<=127\.0\.0\.1:)8000\b": (port := str(free_port())),
     }
+    servers = []
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     environment |= {
         "ROWS": "2_2 relaxed",  # of bicycle_mini.sh
@@ -220,17 +233,26 @@ def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switch
         if "--download True" not in command:
             for corpus in (librispeech, aishell, common_voice, switchboard):
                 shutil.copytree(corpus, path / "corpus", dirs_exist_ok=True)
-        return subprocess.run(
-            ["bash", "-c", command],
-            cwd=home,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        words, options = ["bash", "-c", command], {"cwd": home, "env": environment, "text": True}
+        if "-recursive serve " in command:
+            output = (tmp_path / "server.log").open("w+")
+            started = subprocess.Popen(
+                words, **options, stdout=output, stderr=output, start_new_session=True
+            )
+            servers.append(started)
+            while started.poll() is None and not is_healthy(port):
+                time.sleep(0.1)
+            output.seek(0)
+            return subprocess.CompletedProcess(words, started.poll() or 0, "", output.read())
+        return subprocess.run(words, **options, capture_output=True, timeout=200, check=False)
 
-    return run
+    yield run
+    for server in servers:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+        end = time.monotonic() + 30
+        while is_healthy(port):
+            assert time.monotonic() < end, "SIGTERM does not end the server"
 
 
 def runs_it_needs(command, folder):
@@ -247,7 +269,7 @@ def runs_it_needs(command, folder):
 
 def failure(done):
     """What a failed command said, or an empty string."""
-    bad = done.returncode or "Traceback" in done.stderr
+    bad = done.returncode or "Traceback" in done.stderr or '{"error"' in done.stdout  # of a server
     return f"{done.stdout[-1000:]}{done.stderr[-3000:]}\nexit code {done.returncode}" if bad else ""
 
 

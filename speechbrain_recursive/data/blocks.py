@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from speechbrain_recursive.errors import UserError
 from speechbrain_recursive.files import check_file
 
 BLOCK = 10  # seconds
+KERNELS = 2**24  # coefficients of a resampling filter
 CANCELLED = 0.01  # share of the channels' power below which their average has lost the speech
 
 Audio = str | Path | io.IOBase
@@ -49,48 +50,73 @@ def blocks(audio: Audio, sample_rate: int = 16000, channel: int | None = None) -
     400000
     """
     with _open(audio) as file:
-        signals = (each.mean(1) for each in _read(audio, file, channel))
-        yield from resampled(signals, file.samplerate, sample_rate)
+        try:
+            resampler = Resampler(file.samplerate, sample_rate)
+        except UserError as error:
+            raise _unreadable(audio, error) from None
+        for samples in _read(audio, file, channel):
+            if len(found := resampler.feed(samples.mean(1))):
+                yield found
+        if len(found := resampler.finish()):
+            yield found
 
 
-def resampled(signals: Iterable[np.ndarray], old: int, new: int) -> Iterator[np.ndarray]:
-    """Resample a signal that comes in blocks, with the result of ``torchaudio`` for the whole.
+class Resampler:
+    """Resamples a signal that is fed in blocks, with the result of ``torchaudio`` for the whole.
 
     Arguments
     ---------
-    signals : iterable of numpy.ndarray
-        Each [time].
     old, new : int
         Sample rates.
-
-    Yields
-    ------
-    numpy.ndarray
-        Shape [time].
 
     Raises
     ------
     UserError
-        If the rates differ and ``torchaudio`` is not installed.
+        If the rates differ and ``torchaudio`` is not installed, or they have so little in common that
+        its filters would take gigabytes.
+
+    Example
+    -------
+    >>> resampler = Resampler(8000, 16000)
+    >>> [len(resampler.feed(np.zeros(800, dtype=np.float32))), len(resampler.finish())]
+    [1584, 16]
     """
-    if old == new:
-        yield from signals
-        return
-    resample = _resampler(old, new)
-    common = math.gcd(old, new)
-    old, new = old // common, new // common
-    width = 6 * old / (0.99 * min(old, new))  # half of torchaudio's kernel, in samples
-    reach = (math.ceil(width / old) + 1) * old
-    held, done = np.zeros(0, dtype=np.float32), 0
-    for signal in signals:
-        held = np.concatenate([held, signal])
-        ready = (len(held) - reach) // old * old
-        if ready > done:
-            yield resample(held, old, new)[done // old * new : ready // old * new]
-            begin = max(0, ready - reach)
-            held, done = held[begin:].copy(), ready - begin
-    if len(held):
-        yield resample(held, old, new)[done // old * new :]
+
+    def __init__(self, old: int, new: int):
+        common = math.gcd(old, new)
+        self._old, self._new = old // common, new // common
+        width = 6 * self._old / (0.99 * min(self._old, self._new))  # half of torchaudio's kernel
+        self._reach = (math.ceil(width / self._old) + 1) * self._old
+        self._held, self._done = np.zeros(0, dtype=np.float32), 0
+        if old != new:
+            if self._new * (self._old + 2 * width) > KERNELS:
+                raise UserError(
+                    f"{old} Hz cannot be resampled to {new} Hz: convert it to a usual rate first"
+                )
+            self._resample = _resampler(old, new)
+
+    def feed(self, signal: np.ndarray) -> np.ndarray:
+        """Take a block [time]; returns what of the result [time] no later block changes."""
+        if self._old == self._new:
+            return signal
+        self._held = np.concatenate([self._held, signal])
+        ready = (len(self._held) - self._reach) // self._old * self._old
+        if ready <= self._done:
+            return self._held[:0]
+        found = self._resampled()[self._at(self._done) : self._at(ready)]
+        begin = max(0, ready - self._reach)
+        self._held, self._done = self._held[begin:].copy(), ready - begin
+        return found
+
+    def finish(self) -> np.ndarray:
+        """The rest of the result [time]."""
+        return self._resampled()[self._at(self._done) :] if len(self._held) else self._held
+
+    def _resampled(self):
+        return self._resample(self._held, self._old, self._new)
+
+    def _at(self, sample):
+        return sample // self._old * self._new
 
 
 def _resampler(old, new):
@@ -166,4 +192,5 @@ def _read(audio, file, channel):
 
 def _unreadable(audio, error):
     name = audio if isinstance(audio, str | Path) else "-"
-    return UserError(f"{name} cannot be read as audio: {error}")
+    reason = getattr(error, "error_string", error)  # libsndfile's, without the name of a file object
+    return UserError(f"{name} cannot be read as audio: {reason}")

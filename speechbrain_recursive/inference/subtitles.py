@@ -9,31 +9,42 @@ from speechbrain_recursive.inference.words import Word
 GAP, LONGEST, WIDTH = 1.0, 6.0, 42  # seconds of silence, seconds of a cue, characters of each of 2 lines
 
 
-def cues(words: Sequence[Word], separator: str = " ") -> list[tuple[float, float, str]]:
-    """Group words into cues: start and end in seconds, and the text.
+def groups(words: Sequence[Word], separator: str = " ") -> list[list[Word]]:
+    """Divide words into cues.
 
     A cue ends at a second of silence, after six seconds, or when two lines of 42 characters are full.
 
     Example
     -------
-    >>> cues([Word("A", 0.5, 0.7, 1.0), Word("CAT", 0.8, 1.1, 1.0), Word("SAT", 3.0, 3.4, 1.0)])
-    [(0.5, 1.1, 'A CAT'), (3.0, 3.4, 'SAT')]
+    >>> words = [Word("A", 0.5, 0.7, 1.0), Word("CAT", 0.8, 1.1, 1.0), Word("SAT", 3.0, 3.4, 1.0)]
+    >>> [[word.text for word in group] for group in groups(words)]
+    [['A', 'CAT'], ['SAT']]
     """
-    found, start, text = [], 0.0, ""
-    for index, word in enumerate(words):
-        longer = text + separator + word.text
-        late = index and (
-            word.start - words[index - 1].end >= GAP
-            or word.end - start > LONGEST
-            or len(textwrap.wrap(longer, WIDTH)) > 2
+    found: list[list[Word]] = []
+    for word in words:
+        late = not found or (
+            word.start - found[-1][-1].end >= GAP
+            or word.end - found[-1][0].start > LONGEST
+            or len(textwrap.wrap(_joined([*found[-1], word], separator), WIDTH)) > 2
         )
         if late:
-            found.append((start, words[index - 1].end, text))
-        if late or not index:
-            start, text = word.start, word.text
+            found.append([word])
         else:
-            text = longer
-    return [*found, (start, words[-1].end, text)] if words else []
+            found[-1].append(word)
+    return found
+
+
+def cues(words: Sequence[Word], separator: str = " ") -> list[tuple[float, float, str]]:
+    """The :func:`groups` of words as cues: start and end in seconds, and the text.
+
+    Example
+    -------
+    >>> cues([Word("A", 0.5, 0.7, 1.0), Word("CAT", 0.8, 1.1, 1.0)])
+    [(0.5, 1.1, 'A CAT')]
+    """
+    return [
+        (group[0].start, group[-1].end, _joined(group, separator)) for group in groups(words, separator)
+    ]
 
 
 def srt(words: Sequence[Word], separator: str = " ") -> str:
@@ -69,6 +80,10 @@ def vtt(words: Sequence[Word], separator: str = " ") -> str:
         f"{_time(start, '.')} --> {_time(end, '.')}\n{html.escape(_lines(text), quote=False)}\n\n"
         for start, end, text in cues(words, separator)
     )
+
+
+def _joined(words, separator):
+    return separator.join(word.text for word in words)
 
 
 def _time(seconds, point):

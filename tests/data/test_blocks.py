@@ -46,3 +46,9 @@ def test_a_channel_that_is_missing_is_named(tmp_path):
     soundfile.write(path := tmp_path / "a.wav", np.zeros(100), 16000)
     with pytest.raises(UserError, match=r"a\.wav cannot be .*: no channel 2, counted from 0, among 1"):
         list(blocks(path, 16000, 2))
+
+
+def test_rates_that_share_nothing_are_refused_before_they_take_the_memory(tmp_path):
+    soundfile.write(tmp_path / "odd.wav", np.zeros(100), 44101)
+    with pytest.raises(UserError, match=r"odd.wav cannot be .*44101 Hz cannot be resampled to 16000 Hz"):
+        list(blocks(tmp_path / "odd.wav", 16000))
