@@ -127,6 +127,7 @@ COMMANDS = {
     "boundaries": ["analyze", "boundaries", "FOLDER"],
     "export": ["export", "FOLDER", "exported"],
     "publish": ["publish", "FOLDER", "me/my-model", "--dry-run"],
+    "serve": ["serve", "FOLDER", "--port", "0"],
 }
 READ_REPORTS = {"compare", "table", "bins"}
 RECIPE = Path(__file__).parents[1] / "recipes/Manifest/hparams/finetune.yaml"

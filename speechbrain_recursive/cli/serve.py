@@ -55,7 +55,9 @@ def _run(arguments: Namespace, _: list[str]) -> None:
         raise UserError(
             f"serve needs {error.name}: pip install 'speechbrain-recursive[serve]'"
         ) from None
+    from speechbrain_recursive.inference.streaming import StreamingASR
     from speechbrain_recursive.inference.transcribe import RecursiveASR
+    from speechbrain_recursive.nn.streaming import obstacle
     from speechbrain_recursive.serving.limits import Limits
     from speechbrain_recursive.serving.service import Service, name_of
 
@@ -76,7 +78,11 @@ def _run(arguments: Namespace, _: list[str]) -> None:
             arguments.upload_seconds,
         )
         name = arguments.name or name_of(arguments.model)
-        service = Service(asr, name, limits, arguments.batch_seconds, arguments.max_depth)
+        streaming = None
+        if obstacle(asr.model) is None:
+            shared = asr.model, asr.tokenizer, asr.hparams, asr.folder
+            streaming = StreamingASR(*shared, trust=arguments.trust)
+        service = Service(asr, name, limits, arguments.batch_seconds, arguments.max_depth, streaming)
         host, port = server.getsockname()[:2]
         print(f"{service.name}: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
         run(create_app(service, hosts, key), server)

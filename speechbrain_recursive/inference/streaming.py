@@ -38,6 +38,22 @@ class StreamingASR(Recognizer):
     Its transcripts are those of the whole recording under the mask of its chunks. Memory is bounded:
     words become final at a pause, once more was said than the longest utterance in training.
 
+    Arguments
+    ---------
+    model, tokenizer, hparams, folder, trust
+        See :class:`Recognizer`.
+    decoder : str, optional
+        One of the run's decoders that reads CTC posteriors alone; by default, the best of them.
+    chunk_size : int, optional
+        Frames of a chunk. By default, that of the run's evaluation.
+    left_context : int, optional
+        Chunks before it that it attends to. By default, as in the run's evaluation.
+
+    Raises
+    ------
+    UserError
+        If the model cannot stream, there is no such decoder, or no such chunks.
+
     Attributes
     ----------
     config : DynChunkTrainConfig
@@ -53,50 +69,60 @@ class StreamingASR(Recognizer):
     'PLEASE BRING THE WAGON'
     """
 
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: Any,
+        hparams: Mapping[str, Any],
+        folder: str | Path,
+        decoder: str | None = None,
+        trust: bool = False,
+        chunk_size: int | None = None,
+        left_context: int | None = None,
+    ):
+        super().__init__(model, tokenizer, hparams, folder, decoder, trust=trust)
+        check_streaming(model)
+        among = [
+            name for name, each in hparams["task"].decoders.items() if each.request.heads == {"ctc"}
+        ]
+        if decoder not in (None, *among):
+            raise UserError(f"--decoder {decoder} reads whole recordings; there is {', '.join(among)}")
+        self.decoder = decoder or best_decoder(folder, hparams, None, among)
+        usual = self.chunks or CHUNKS
+        self.config = DynChunkTrainConfig(
+            usual.chunk_size if chunk_size is None else chunk_size,
+            usual.left_context_size if left_context is None else left_context,
+        )
+        if self.config.chunk_size < 1 or (self.config.left_context_size or 0) < 1:
+            raise UserError("a chunk has a frame at least, and a limited number of chunks to its left")
+
     @classmethod
     def from_hparams(
         cls,
         source: str | Path,
         savedir: str | Path | None = None,
         run_opts: Mapping[str, Any] | None = None,
-        decoder: str | None = None,
-        chunk_size: int | None = None,
-        left_context: int | None = None,
-        trust: bool = False,
         revision: str | None = None,
+        trust: bool = False,
+        **options: Any,
     ) -> "StreamingASR":
-        """Open a model; other arguments are those of ``RecursiveASR.from_hparams``.
+        """Open a model.
 
         Arguments
         ---------
-        decoder : str, optional
-            One of the run's decoders that reads CTC posteriors alone; by default, the best of them.
-        chunk_size : int, optional
-            Frames of a chunk. By default, that of the run's evaluation.
-        left_context : int, optional
-            Chunks before it that it attends to. By default, as in the run's evaluation.
+        source, savedir, run_opts, revision, trust
+            See :meth:`~speechbrain_recursive.inference.transcribe.RecursiveASR.from_hparams`.
+        **options
+            ``decoder``, ``chunk_size`` and ``left_context``, see :class:`StreamingASR`.
 
         Raises
         ------
         UserError
-            If the model cannot stream, or there is no such decoder.
+            If the model cannot be opened or cannot stream, there is no such decoder, or no such chunks.
         """
         folder = fetch(source, revision, savedir)
         device = (run_opts or {}).get("device", "cpu")
-        asr = cls(*open_results(folder, device, trust), folder, decoder, trust=trust)
-        check_streaming(asr.model)
-        among = [n for n, d in asr.hparams["task"].decoders.items() if d.request.heads == {"ctc"}]
-        if decoder not in (None, *among):
-            raise UserError(f"--decoder {decoder} reads whole recordings; there is {', '.join(among)}")
-        asr.decoder = decoder or best_decoder(folder, asr.hparams, None, among)
-        usual = asr.chunks or CHUNKS
-        asr.config = DynChunkTrainConfig(
-            usual.chunk_size if chunk_size is None else chunk_size,
-            usual.left_context_size if left_context is None else left_context,
-        )
-        if asr.config.chunk_size < 1 or asr.config.left_context_size < 1:
-            raise UserError("a chunk has a frame at least, and a chunk to its left")
-        return asr
+        return cls(*open_results(folder, device, trust), folder, trust=trust, **options)
 
     def settings(self, loops: int | None = None, depth: int | None = None) -> dict[str, Any]:
         """What transcripts depend on, besides the audio, for JSON."""

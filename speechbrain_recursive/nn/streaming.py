@@ -168,26 +168,23 @@ class ModelStream:
         return torch.cat(found) if found else torch.zeros(0, vocabulary)
 
 
-def check_streaming(model: nn.Module) -> None:
-    """Refuse models that cannot stream.
-
-    Raises
-    ------
-    UserError
-        With the reason, and what can stream.
-    """
-    why = None
+def obstacle(model: nn.Module) -> str | None:
+    """Why a model cannot stream, or None."""
     layer, encoder = model.encoder.layers[0], model.encoder
     hooks = [hook for block in encoder.schedule.blocks for hook in encoder.hooks_of(block.name)]
     if not hasattr(layer, "forward_streaming"):
-        why = "its layers attend to the whole recording"
-    elif not isinstance(layer.mha_layer, RelPosMHAXL):
-        why = "its positions are not relative"
-    elif getattr(getattr(model.embed, "normalize", None), "norm_type", None) != "fixed":
-        why = "its features are normalized by the whole recording"
-    elif model.embed.compute_features.compute_fbanks.top_db != float("inf"):
-        why = "its features depend on the loudest part of the recording"
-    elif left_out := next((type(hook).__name__ for hook in hooks if not hook.streams), None):
-        why = f"{left_out} needs the whole recording"
-    if why:
+        return "its layers attend to the whole recording"
+    if not isinstance(layer.mha_layer, RelPosMHAXL):
+        return "its positions are not relative"
+    if getattr(model.embed.normalize, "norm_type", None) != "fixed":
+        return "its features are normalized by the whole recording"
+    if model.embed.compute_features.compute_fbanks.top_db != float("inf"):
+        return "its features depend on the loudest part of the recording"
+    left_out = (type(hook).__name__ for hook in hooks if not hook.streams)
+    return next((f"{name} needs the whole recording" for name in left_out), None)
+
+
+def check_streaming(model: nn.Module) -> None:
+    """Refuse models that cannot stream (UserError, with the reason and with what can)."""
+    if why := obstacle(model):
         raise UserError(f"the model cannot stream: {why}; recipes built on streaming.yaml can")
