@@ -177,6 +177,22 @@ def talkative(trained, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def streamer(librispeech, run_recipe, small, tmp_path_factory):
+    """The results folder of a small model that streams, with weights that say something."""
+    recipe = RECIPES / "LibriSpeech/hparams/streaming_mini.yaml"
+    folder = tmp_path_factory.mktemp("streamer")
+    given = {"data_folder": librispeech, "output_folder": folder, **small(recipe), "eval_loops": "[3]"}
+    run_recipe([recipe, *flags(given)])
+    weights = torch.load(folder / "model.ckpt")
+    torch.manual_seed(0)
+    for name, weight in weights.items():
+        if weight.dim() > 1:
+            weight += (3 if "ctc" in name else 0.1) * torch.randn_like(weight)
+    torch.save(weights, folder / "model.ckpt")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def lm(librispeech, run_recipe, tmp_path_factory):
     """The results folder of a language model of two steps, with the tokens of ``trained``."""
     folder = tmp_path_factory.mktemp("lm")

@@ -214,27 +214,33 @@ class Stream:
     def finish(self) -> Transcript:
         """The whole transcript, with the times of its words."""
         self._take(self.model.finish())
-        self._end()
+        self._end(len(self.log_probs))
         text = self.asr.separator.join(word.text for word in self.words)
         return Transcript("audio", None, text, self.words, self.samples / self.asr.sample_rate)
 
     def _take(self, log_probs):
-        """Add log-posteriors [T, V]; a sentence that is long ends at a pause."""
+        """Add log-posteriors [T, V]; a long sentence ends at a pause, or before its last word."""
         self.log_probs = np.concatenate([self.log_probs, log_probs.cpu().numpy()])
-        quiet = self.log_probs.argmax(-1) == self.asr.tokenizer.blank
+        blank = self.log_probs.argmax(-1) == self.asr.tokenizer.blank
         pause = round(PAUSE / self.asr.frame_seconds)
         longest = self.asr.durations.longest / self.asr.frame_seconds
-        if len(quiet) > 3 * longest or (len(quiet) > longest and quiet[-pause:].all()):
-            self._end()
+        if len(blank) > longest and blank[-pause:].all():
+            self._end(len(blank))
+        elif len(blank) > 3 * longest and len(words := self._heard()) > 1:
+            self._end(round((words[-1].start + self.asr.side) / self.asr.frame_seconds) - self.first)
 
-    def _end(self):
-        """Make the words of the present sentence final."""
-        if len(self.log_probs):
+    def _end(self, frames):
+        """Make the words of so many frames final."""
+        rest, self.log_probs = self.log_probs[frames:], self.log_probs[:frames]
+        if frames:
             log_probs = torch.from_numpy(self.log_probs)[None]
             (ids,) = self.decode(SimpleNamespace(log_probs=log_probs, frames=self._frames()))
             self.words += self._words(ids)
-            self.first += len(self.log_probs)
-            self.log_probs = self.log_probs[:0]
+        self.first, self.log_probs = self.first + frames, rest
+
+    def _heard(self):
+        """The words of the present sentence."""
+        return self._words(greedy(torch.from_numpy(self.log_probs)[None], self._frames())[0])
 
     def _frames(self):
         return torch.tensor([len(self.log_probs)])
