@@ -97,7 +97,8 @@ def main(argv=None):
             latency = (chunk - 1) * model.frame_seconds + ahead
             print(
                 f"chunks of {chunk} frames, {loops} loops: algorithmic latency {1000 * latency:.0f} ms, "
-                f"computing {1000 * median(taken):.1f} ms (95%: {1000 * quantiles(taken, n=20)[-1]:.1f}), "
+                f"computing {1000 * median(taken):.1f} ms (95%: "
+                f"{1000 * quantiles(taken, n=20)[-1]:.1f}), "
                 f"RTF {median(times[0]) / args.seconds:.3f}, beside the whole {median_ratio(*times)}",
                 flush=True,
             )
