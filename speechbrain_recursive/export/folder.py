@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import speechbrain as sb
 import torch
 
 from speechbrain_recursive.data.durations import Durations
@@ -82,6 +83,9 @@ def export(
     if out.exists() and any(out.iterdir()) and not (out / MODEL).is_file():
         raise UserError(f"{out} holds other files: name a new folder, or one of an earlier export")
     model, tokenizer, hparams = open_results(folder, trust=trust)
+    chunks = hparams["task"].dynamic_chunks
+    if chunks and chunks(sb.Stage.TEST):
+        raise UserError("the model is evaluated in chunks, which an exported graph does not have")
     fixed = None
     if sherpa:
         if not model.embed.ignores_gain:

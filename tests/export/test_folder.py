@@ -177,7 +177,7 @@ def test_evaluate(trained, tmp_path, capsys):
     assert lines[-1].endswith(f"| {rate:.2f} |")
 
 
-def test_what_is_refused(exported, run, tmp_path):
+def test_what_is_refused(exported, run, streamer, tmp_path):
     def refusal(call, *args, **options):
         with pytest.raises(UserError) as caught:
             call(*args, **options)
@@ -204,6 +204,7 @@ def test_what_is_refused(exported, run, tmp_path):
     (tmp_path / "mine/thesis.txt").write_text("")
     assert "holds other files" in refusal(export, run, tmp_path / "mine")
     assert "only --sherpa fixes one" in refusal(export, run, tmp_path / "x", loops=2)
+    assert "is evaluated in chunks" in refusal(export, streamer, tmp_path / "x")
     assert "precision int4" in refusal(export, run, tmp_path / "x", precision="int4")
 
 
