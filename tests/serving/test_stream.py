@@ -1,4 +1,4 @@
-"""Live audio over a WebSocket, with a stand-in for the model."""
+"""Live audio over a WebSocket, mostly with a stand-in for the model."""
 
 import json
 from contextlib import suppress
@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from speechbrain_recursive.inference.recording import Transcript
+from speechbrain_recursive.inference.streaming import StreamingASR
+from speechbrain_recursive.inference.transcribe import RecursiveASR
 from speechbrain_recursive.inference.words import Word
 
 END = json.dumps({"type": "finish"})
@@ -148,3 +151,17 @@ def test_a_model_that_does_not_stream_says_so(server, talk):
     heard, code = talk("", END, url=server.url)
     assert "this model does not stream" in heard[0]["error"]["message"]
     assert code == 1008
+
+
+def test_a_model_hears_what_it_would_transcribe(serving, streamer, speech, talk):
+    live = StreamingASR.from_hparams(streamer, decoder="greedy")
+    samples, _ = soundfile.read(speech[0], dtype="int16")
+    expected = RecursiveASR.from_hparams(streamer, decoder="greedy").transcribe_file(speech[0], loops=6)
+    with serving(streaming=live) as server:
+        assert server.client.get("/health").json()["streaming"] is True
+        pieces = [piece.tobytes() for piece in np.split(samples, range(8000, len(samples), 8000))]
+        heard, code = talk("?loops=6", *pieces, END, url=server.url)
+    assert code == 1000
+    assert heard[-1]["text"] == expected
+    assert [word["word"] for word in heard[-1]["words"]] == expected.split()
+    assert any(each["text"] for each in heard[:-1])
