@@ -66,16 +66,14 @@ def serve(address):
 
 
 def start(program, words, environment, folder):
-    """Become a program, whose own processes start in the same way."""
+    """Become a program."""
     import runpy
-    import shutil
     from importlib.metadata import entry_points
 
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     sys.path[:1] = environment.get("PYTHONPATH", "").split(os.pathsep)
-    sys.executable = shutil.which("python")
     sys.argv = [program, *words]
     if program != "python":
         script, *_ = entry_points(group="console_scripts", name=program)

@@ -71,7 +71,7 @@ def test_transcripts_can_be_read_as_they_come(monkeypatch):
             self.shown = self.getvalue()
 
     class Stub:
-        def transcribe(self, sources, *_):
+        def transcribe(self, sources, *_, **__):
             for count, source in enumerate(sources):
                 assert terminal.shown.count("\tA\n") == count
                 yield Transcript(source.label, text="A")
