@@ -70,6 +70,11 @@ SPLITS = {
 merged = cache(merge)  # for those who only read
 
 
+def pytest_collection_modifyitems(items):
+    """The longest tests come first, so that no worker waits for one of them at the end."""
+    items.sort(key=lambda item: "test_readme_commands" not in item.nodeid)
+
+
 def flags(options):
     """A dict as words of a command line."""
     words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]

@@ -1,12 +1,12 @@
 """Every shell command of the READMEs runs: in bash, as it stands, from the folder that the text names.
 
-Each README, or half of a long one, has a copy of the repository, where its commands run in their order,
-so that later ones find what earlier ones wrote. The copy makes them small without changing them: each
-recipe's YAML builds on the full one and overrides its sizes, benchmarks have other defaults, pytest
-runs one file, pip does nothing, openslr.org is a folder, and nothing else is fetched. Only what stands
-for a path, a file or a number is replaced, and torchrun's four processes by two. A server runs beside
-the commands after it, and is told to stop at the end. Programs do not start from nothing: they are forks
-of a process that has imported PyTorch (``prestart.py``).
+Each README has a copy of the repository, where its commands run in their order, so that later ones find
+what earlier ones wrote. The copy makes them small without changing them: each recipe's YAML builds on
+the full one and overrides its sizes, benchmarks have other defaults, pytest runs one file, pip does
+nothing, openslr.org is a folder, and nothing else is fetched. Only what stands for a path, a file or a
+number is replaced, and torchrun's four processes by two. A server runs beside the commands after it, and
+is told to stop at the end. Programs do not start from nothing: they are forks of a process that has
+imported PyTorch (``prestart.py``).
 """
 
 import gzip
@@ -44,8 +44,6 @@ READMES = [
     "recipes/Switchboard/README.md",
     "recipes/Manifest/README.md",
 ]
-LONG = ("README.md", "recipes/LibriSpeech/README.md")  # their halves run side by side
-HALVES = [(readme, half) for readme in READMES for half in ((1, 2) if readme in LONG else (0,))]
 PROGRAMS = ("python", "torchrun", "speechbrain-recursive", "make", "pip", "pre-commit", ".ci/run")
 NOT_RUN = {
     ".ci/run": "calls make setup, make test and make lint, which run",
@@ -93,13 +91,12 @@ def folder_of(command, readme):
     return "." if IN_ROOT.match(command) or not readme.startswith("recipes") else Path(readme).parent
 
 
-def to_run(readme, half=0):
-    """The commands of a README or a half of it, without those in the root that one before it has run."""
+def to_run(readme):
+    """The commands of a README, without those in the root that a README before it has run."""
     before = {command for other in READMES[: READMES.index(readme)] for command in commands(other)}
     skipped = {*NOT_RUN, *(command for command in before if IN_ROOT.match(command))}
     found = [command for command in dict.fromkeys(commands(readme)) if command not in skipped]
-    lines = [command for command in found if "curl " not in command or shutil.which("curl")]
-    return (lines, lines[: len(lines) // 2], lines[len(lines) // 2 :])[half]
+    return [command for command in found if "curl " not in command or shutil.which("curl")]
 
 
 @pytest.fixture(scope="session")
@@ -273,10 +270,10 @@ def failure(done):
     return f"{done.stdout[-1000:]}{done.stderr[-3000:]}\nexit code {done.returncode}" if bad else ""
 
 
-@pytest.mark.parametrize(("readme", "half"), HALVES)
-def test_commands_run(readme, half, clone, openslr, reader):
+@pytest.mark.parametrize("readme", READMES)
+def test_commands_run(readme, clone, openslr, reader):
     failed = {}
-    for command in to_run(readme, half):
+    for command in to_run(readme):
         folder = clone / folder_of(command, readme)
         for line, where in [*runs_it_needs(command, folder), (command, folder)]:
             start = time.perf_counter()
