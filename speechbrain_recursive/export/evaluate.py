@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from speechbrain_recursive.analysis.wer import error_rate
+import torch
+
+from speechbrain_recursive.analysis.nist import scorer
 from speechbrain_recursive.bars import Bar
 from speechbrain_recursive.data.audio import read_audio
 from speechbrain_recursive.data.manifest import read_manifest
@@ -36,8 +38,6 @@ def error_rates(out: str | Path, results: str | Path, trust: bool = False) -> li
     UserError
         If a manifest or its audio is not there any more.
     """
-    import torch
-
     exported = RecursiveASROnnx(out)
     model, tokenizer, hparams = open_results(results, trust=trust)
     task, corpus = hparams["task"], hparams["corpus"]
@@ -59,7 +59,8 @@ def error_rates(out: str | Path, results: str | Path, trust: bool = False) -> li
             ):
                 text = tokenizer.decode(greedy(log_probs, tokenizer.blank))
                 each.append((uid, corpus.units(row["wrd"]), corpus.units(text)))
-    rates = {depth: [error_rate(each).wer for each in triples] for depth, triples in found.items()}
+    score = scorer(rows, corpus.rules(paths[0]))
+    rates = {depth: [score(each).rate.wer for each in triples] for depth, triples in found.items()}
     return [
         {"label": name, "exported": rates[depth][0], "model": rates[depth][1]}
         for depth, name in names.items()
