@@ -130,6 +130,7 @@ def _traceable(model: nn.Module, tables: Sequence[torch.Tensor]) -> Iterator[Non
             patch.object(features.STFT, "forward", _stft),
             patch.object(features, "make_padding_mask", lambda x, *_, **__: torch.ones_like(x).bool()),
             patch.object(lora, "functional_call", _with_weights),
+            patch.object(nn.functional, "_in_projection_packed", _projected),
         ):
             yield
     finally:
@@ -137,6 +138,11 @@ def _traceable(model: nn.Module, tables: Sequence[torch.Tensor]) -> Iterator[Non
         for module, attributes in kept.items():
             vars(module).clear()
             vars(module).update(attributes)
+
+
+def _projected(query, key, value, weight, bias):
+    """Query, key and value of self-attention, by one product instead of three with parts of a weight."""
+    return nn.functional.linear(query, weight, bias).chunk(3, -1)
 
 
 def _with_weights(module: nn.Module, weights: Mapping[str, torch.Tensor], args: tuple) -> Any:

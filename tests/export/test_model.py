@@ -171,3 +171,14 @@ def test_the_file_is_as_large_as_its_weights():
         got = run(session(made), wav, depth)
         difference = (got - expected(model, wav, depth)).abs().max()
         assert 0 < difference < {"fp32": 1e-3, "fp16": 0.02, "int8": 0.5}[precision]
+
+
+@pytest.mark.parametrize("kind", ["latent", "absolute positions", "LARM", "foldable", "bicycle"])
+def test_int8_leaves_no_matrix_in_single_precision(exported, kind):
+    model, graph = exported(kind)
+    made = PRECISIONS["int8"](onnx.load_from_string(graph.SerializeToString()))
+    left = [w.name for w in made.graph.initializer if w.data_type == onnx.TensorProto.FLOAT]
+    sizes = {name: value.numel() for name, value in model.state_dict().items() if value.dim() > 1}
+    assert not [name for name in left if sizes.get(name, 0) > 512]
+    wav = 0.1 * torch.randn(1, model.sample_rate)
+    assert run(session(made), wav, model.depth()).shape == expected(model, wav, model.depth()).shape
