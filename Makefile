@@ -46,3 +46,5 @@ bench: setup
 	$(BIN)/python benchmarks/larm.py --compile
 	$(BIN)/python benchmarks/beam_search.py
 	$(BIN)/python benchmarks/side_by_side.py
+	$(BIN)/python benchmarks/export.py
+	$(BIN)/python benchmarks/streaming.py
