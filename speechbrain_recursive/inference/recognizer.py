@@ -134,23 +134,7 @@ class Recognizer:
     def posteriors(
         self, signals: list[np.ndarray], loops: int | None, depth: int | None, name: str
     ) -> tuple[list[np.ndarray], list[list[int]]]:
-        """Run the model and a decoder on a batch.
-
-        Arguments
-        ---------
-        signals : list of numpy.ndarray
-            Each [time].
-        loops, depth : int, optional
-            See :meth:`depth`.
-        name : str
-            A decoder that :meth:`decoder_at` has built.
-
-        Returns
-        -------
-        list of numpy.ndarray
-            CTC log-posteriors, each [T, V].
-        list of list of int
-            The tokens.
+        """Run the model and a decoder on a batch; see :meth:`Transcriber.posteriors`.
 
         Raises
         ------
