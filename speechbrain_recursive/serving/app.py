@@ -90,7 +90,9 @@ def create_app(
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:  # the traceback is logged
-        return Refused(500, "the server failed; its log says why", "internal_error").response()
+        message = "the server failed; its log says why"
+        closes = {"Connection": "close"}  # which uvicorn does after an exception
+        return Refused(500, message, "internal_error", headers=closes).response()
 
     @app.get("/health")
     async def health() -> Response:
