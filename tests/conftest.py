@@ -245,6 +245,8 @@ def small():
         tree = merged(path)
         given = {key: value for key, value in REDUCED.items() if key in tree}
         given["corpus"] = SPLITS[path.parents[1].name]
+        if tree.get("eval_loops"):
+            given["eval_loops"] = [1]
         if "decoders" in tree and "joint" in tree["decoders"]:
             given["decoders"] = {"joint": {"beam_size": 2}}
         if path.stem in ("transformer_lm", "bert_mini"):

@@ -2,7 +2,7 @@
 
 Each README has a copy of the repository, where its commands run in their order, so that later ones find
 what earlier ones wrote. The copy makes them small without changing them: each recipe's YAML builds on
-the full one and overrides its sizes, benchmarks have other defaults, pytest runs one file, pip does
+the full one and overrides its sizes, benchmarks have other sizes, pytest runs one file, pip does
 nothing, openslr.org is a folder, and nothing else is fetched. Only what stands for a path, a file or a
 number is replaced, and torchrun's four processes by two. A server runs beside the commands after it, and
 is told to stop at the end. Programs do not start from nothing: they are forks of a process that has
@@ -67,6 +67,7 @@ BENCHMARKS = {
     "kills": 1,
 }
 BENCHMARKS_OWN = {"side_by_side": {"steps": 2}, "checkouts": {"utterances": 40}}
+SIZE = re.compile(rf" --({'|'.join(BENCHMARKS)}) \d+\b")
 IN_ROOT = re.compile("make|python benchmarks/")
 
 
@@ -91,12 +92,27 @@ def folder_of(command, readme):
     return "." if IN_ROOT.match(command) or not readme.startswith("recipes") else Path(readme).parent
 
 
+def place(command, readme):
+    """What a command does, without ``source``, ``cd`` and sizes, and the folder where it does so."""
+    inside = re.search(r"\bcd (\S+) &&", command)
+    folder = Path(folder_of(command, readme), inside[1] if inside else ".")
+    return SIZE.sub("", re.sub(r"\b(source|cd) \S+ && ", "", command)), folder
+
+
 def to_run(readme):
-    """The commands of a README, without those in the root that a README before it has run."""
-    before = {command for other in READMES[: READMES.index(readme)] for command in commands(other)}
-    skipped = {*NOT_RUN, *(command for command in before if IN_ROOT.match(command))}
-    found = [command for command in dict.fromkeys(commands(readme)) if command not in skipped]
-    return [command for command in found if "curl " not in command or shutil.which("curl")]
+    """The commands of a README, each once, and without those that a README before it has run there."""
+    seen = {
+        place(command, other)
+        for other in READMES[: READMES.index(readme)]
+        for command in commands(other)
+    }
+    found = []
+    for command in commands(readme):
+        known = place(command, readme) in seen
+        seen.add(place(command, readme))
+        if not known and command not in NOT_RUN and ("curl " not in command or shutil.which("curl")):
+            found.append(command)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -200,6 +216,7 @@ def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switch
     for name in ("speech.wav", "more.mp3"):
         soundfile.write(clone / "recipes/LibriSpeech" / name, audio, rate)
     placeholders = {
+        SIZE: "",
         "/path/to": str(path),
         r"\bFILE\b": "recipes/LibriSpeech/hparams/mini.yaml",
         r" N\b": " 1",
@@ -211,14 +228,14 @@ def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switch
     environment |= {
         "ROWS": "2_2 relaxed",  # of bicycle_mini.sh
         "LAYERS": "12",  # of foldable_mini.sh, as the next two
-        "FOLDED": "6",
+        "FOLDED": "4",
         "LOSSES": "",
         "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "PET_MASTER_PORT": str(free_port()),  # torchrun's
         "PATH": f"{programs}:{os.environ['PATH']}",
-        "PYTEST_ADDOPTS": "-n 0 tests/test_package.py",
+        "PYTEST_ADDOPTS": "-n 0 tests/test_files.py",
         "PYTHONPATH": str(clone),
         "PYTHON_EXEC": str(programs / "python"),  # which torchrun starts
     }
@@ -254,8 +271,6 @@ def reader(clone, tmp_path, programs, librispeech, aishell, common_voice, switch
 
 def runs_it_needs(command, folder):
     """Yield what trains the runs that a command reads and nothing has trained: command, folder."""
-    if inside := re.search(r"cd (\S+) &&", command):
-        folder /= inside[1]
     for path in re.findall(r"(?<!_folder )\b[\w/-]*results/\w+", command):
         results = folder / path
         if not results.exists():  # it has the name of its recipe
@@ -274,8 +289,8 @@ def failure(done):
 def test_commands_run(readme, clone, openslr, reader):
     failed = {}
     for command in to_run(readme):
-        folder = clone / folder_of(command, readme)
-        for line, where in [*runs_it_needs(command, folder), (command, folder)]:
+        needed = runs_it_needs(command, clone / place(command, readme)[1])
+        for line, where in [*needed, (command, clone / folder_of(command, readme))]:
             start = time.perf_counter()
             if said := failure(reader(line, where)):
                 failed[line] = said
