@@ -36,10 +36,13 @@ for seed in $SEEDS; do
     } | sed "s/\$/ --seed $seed/" | train
     for n in $FOLDED; do  # steps that take as long as those of the model of 12 layers did
         plain=results/transformer_mini_12/$seed folded=results/foldable_mini_$n/$seed
-        steps=$(echo "$(value steps "$plain") $(value training_seconds "$plain") $(value training_seconds "$folded")" |
-            awk '{printf "%.0f", $1 * $2 / $3}')
+        timed="results/foldable_mini_${n}_time/$seed"
+        steps=$(sed -n "s/^number_of_steps: //p" "$timed/recipe.yaml" 2>/dev/null || true)  # if it was begun before
+        [ -n "$steps" ] || steps=$(
+            echo "$(value steps "$plain") $(value training_seconds "$plain") $(value training_seconds "$folded")" |
+                awk '{printf "%.0f", $1 * $2 / $3}')
         echo "hparams/foldable_mini.yaml --n_layers $n --number_of_steps $steps" \
-            "--output_folder results/foldable_mini_${n}_time/$seed --seed $seed"
+            "--output_folder $timed --seed $seed"
     done | train
 done
 
