@@ -47,7 +47,6 @@ READMES = [
 PROGRAMS = ("python", "torchrun", "speechbrain-recursive", "make", "pip", "pre-commit", ".ci/run")
 NOT_RUN = {
     ".ci/run": "calls make setup, make test and make lint, which run",
-    "python benchmarks/kill_and_resume.py --kills 10": "tests/training/test_resume.py kills three times",
     "make bench": "calls benchmarks, which run one by one",
     "pre-commit install": "writes into .git, which the copy does not have",
     "speechbrain-recursive publish": "the name of the command, without arguments",

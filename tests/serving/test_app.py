@@ -297,6 +297,7 @@ class TestConcurrency:
             patch.setattr(server.service.asr, "transcribe", fail)
             response = post(server.client, speech[0].read_bytes())
         assert response.status_code == 500
+        assert response.headers["connection"] == "close"
         error = response.json()["error"]
         assert (error["type"], error["code"]) == ("server_error", "internal_error")
         assert "memory" not in error["message"]
